@@ -1,0 +1,159 @@
+# Sexton. 'make help' lists what there is to do.
+VERSION := 0.1.0
+BUILD   ?= build
+CC      ?= gcc
+ifeq ($(origin CC),default)
+CC := gcc
+endif
+PREFIX  ?= /usr/local
+DESTDIR ?=
+
+# Debian 12's names. Build: what the program needs; check: what its tests and checks need besides.
+PACKAGES_BUILD := gcc libc6-dev pkg-config libcurl4-openssl-dev libssl-dev libjansson-dev libev-dev libinih-dev \
+	libsqlite3-dev libyaml-dev uthash-dev
+PACKAGES_DEMO  := libmicrohttpd-dev
+PACKAGES_CHECK := $(PACKAGES_DEMO) check clang clang-tidy clang-format cppcheck libclang-rt-14-dev openssl curl jq sqlite3
+PACKAGES_E2E   := $(PACKAGES_CHECK) ca-certificates xz-utils dpkg-dev procps
+
+WARNINGS := -Wall -Wextra -Werror -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wwrite-strings -Wformat=2
+CFLAGS   ?= -O2 -g
+ALL_CFLAGS := -std=gnu17 -D_GNU_SOURCE -DSEXTON_VERSION='"$(VERSION)"' $(WARNINGS) -pthread -Iinclude $(CFLAGS) $(EXTRA_CFLAGS)
+LIBS     := -lcurl -ljansson -lev -linih -lsqlite3 -lyaml -lcrypto -lpthread
+SIM_LIBS := -lmicrohttpd -ljansson -lpthread
+
+SOURCES  := $(sort $(wildcard controller/*/*.c))
+OBJECTS  := $(SOURCES:%.c=$(BUILD)/%.o)
+SIM      := $(sort $(wildcard tests/kubesim/sim_*.c))
+UNIT     := $(sort $(wildcard tests/unit/*.c))
+SCENARIOS := $(sort $(wildcard tests/scenarios/*.c))
+INTEGRATION := $(sort $(wildcard tests/integration/*.c))
+FUZZ     := $(patsubst tests/fuzz/fuzz_%.c,%,$(sort $(wildcard tests/fuzz/fuzz_*.c)))
+ALL_C    := $(shell find controller include tests -name '*.[ch]' 2>/dev/null)
+
+.DEFAULT_GOAL := all
+.DELETE_ON_ERROR:
+.PHONY: FORCE all help demo run check check-variant lint coverage e2e bench fuzz format install uninstall clean \
+	packages-build packages-demo packages-check packages-e2e
+
+help: ## list the targets
+	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z0-9-]+):.*## (.*)/\1\t\2/' | \
+		while IFS="$$(printf '\t')" read -r name text; do printf '  %-10s %s\n' "$$name" "$$text"; done
+
+all: packages-build $(BUILD)/sexton ## build build/sexton
+
+# $(1): the packages. As root on Debian they are installed, elsewhere they are listed.
+define need_packages
+@missing=; for p in $(1); do \
+	dpkg-query -W -f '$${Status}' $$p 2>/dev/null | grep -q 'ok installed' || missing="$$missing $$p"; done; \
+if [ -n "$$missing" ]; then \
+	if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
+		echo "make: installing missing packages with apt-get:$$missing"; \
+		{ apt-get update -q && DEBIAN_FRONTEND=noninteractive apt-get install -yq --no-install-recommends $$missing; } \
+			>/dev/null </dev/null || { echo "make: apt-get could not install:$$missing" >&2; exit 1; }; \
+	else \
+		echo "make: these packages are missing (names as in Debian 12):$$missing" >&2; \
+		echo "make: as root, 'make' installs them with apt-get; elsewhere, install them and run make again" >&2; exit 1; \
+	fi; \
+fi
+endef
+
+packages-build:
+	$(call need_packages,$(PACKAGES_BUILD))
+packages-demo:
+	$(call need_packages,$(PACKAGES_BUILD) $(PACKAGES_DEMO))
+packages-check:
+	$(call need_packages,$(PACKAGES_BUILD) $(PACKAGES_CHECK))
+packages-e2e:
+	$(call need_packages,$(PACKAGES_BUILD) $(PACKAGES_E2E))
+
+# The flags a tree was built with: when they change, everything is built again.
+FLAGS_NOW := $(CC) $(ALL_CFLAGS) $(EXTRA_LDFLAGS)
+$(BUILD)/flags: FORCE
+	@mkdir -p $(@D)
+	@printf '%s\n' '$(subst ','\'',$(FLAGS_NOW))' | cmp -s - $@ || printf '%s\n' '$(subst ','\'',$(FLAGS_NOW))' >$@
+FORCE:
+
+$(BUILD)/%.o: %.c $(BUILD)/flags | packages-build
+	@mkdir -p $(@D)
+	$(CC) $(ALL_CFLAGS) -MMD -MP -c $< -o $@
+
+$(BUILD)/sexton: $(BUILD)/controller/main.o $(OBJECTS)
+	$(CC) $(ALL_CFLAGS) $^ $(EXTRA_LDFLAGS) $(LIBS) -o $@
+
+$(BUILD)/kubesim: $(SIM:%.c=$(BUILD)/%.o)
+	$(CC) $(ALL_CFLAGS) $^ $(EXTRA_LDFLAGS) $(SIM_LIBS) -o $@
+
+$(BUILD)/unit: $(UNIT:%.c=$(BUILD)/%.o) $(OBJECTS)
+	$(CC) $(ALL_CFLAGS) $^ $(EXTRA_LDFLAGS) $(LIBS) $$(pkg-config --libs check) -o $@
+
+# The network and the loop are replaced at link time.
+SCENARIO_FAKES := controller/base/loop.o controller/kube/http.o controller/history/writer.o
+$(BUILD)/scenarios: $(SCENARIOS:%.c=$(BUILD)/%.o) $(filter-out $(SCENARIO_FAKES:%=$(BUILD)/%),$(OBJECTS))
+	$(CC) $(ALL_CFLAGS) $^ $(EXTRA_LDFLAGS) $(filter-out -lev -lcurl,$(LIBS)) $$(pkg-config --libs check) -o $@
+
+$(BUILD)/integration: $(INTEGRATION:%.c=$(BUILD)/%.o) $(OBJECTS)
+	$(CC) $(ALL_CFLAGS) $^ $(EXTRA_LDFLAGS) $(LIBS) $$(pkg-config --libs check) -o $@
+
+$(BUILD)/replay-%: $(BUILD)/tests/fuzz/fuzz_%.o $(BUILD)/tests/fuzz/replay.o $(OBJECTS)
+	$(CC) $(ALL_CFLAGS) $^ $(EXTRA_LDFLAGS) $(LIBS) -o $@
+
+$(BUILD)/fuzz-%: $(BUILD)/tests/fuzz/fuzz_%.o $(OBJECTS)
+	$(CC) $(ALL_CFLAGS) -fsanitize=fuzzer $^ $(EXTRA_LDFLAGS) $(LIBS) -o $@
+
+demo: packages-demo ## build, and show the main job on a simulated cluster
+	@$(MAKE) --no-print-directory -s -j$$(nproc) $(BUILD)/sexton $(BUILD)/kubesim
+	@tests/demo $(BUILD)
+
+DRY_RUN ?= 1
+run: all ## run the controller against the cluster of KUBECONFIG; deletes nothing unless DRY_RUN=0
+	$(BUILD)/sexton run $(if $(filter 0,$(DRY_RUN)),--store sqlite:$(BUILD)/history.db,--dry-run)
+
+# --- checks ---
+
+SANITIZE := -O1 -g -fno-omit-frame-pointer -fsanitize=address,undefined -fno-sanitize-recover=all
+
+check: packages-check ## build with gcc and clang, lint, and pass the tests
+	@tests/check "$(MAKE)"
+
+# What one tree of objects is tested with.
+check-variant: $(BUILD)/sexton $(BUILD)/kubesim $(BUILD)/unit $(if $(SCENARIOS),$(BUILD)/scenarios) \
+		$(if $(INTEGRATION),$(BUILD)/integration) $(FUZZ:%=$(BUILD)/replay-%)
+
+TIDY_CHECKS := clang-analyzer-*,bugprone-*,-bugprone-easily-swappable-parameters,-bugprone-reserved-identifier,-bugprone-assignment-in-if-condition,-bugprone-narrowing-conversions,-bugprone-implicit-widening-of-multiplication-result,-bugprone-branch-clone,-bugprone-suspicious-include,-clang-analyzer-security.insecureAPI.DeprecatedOrUnsafeBufferHandling,misc-unused-parameters,performance-*,-performance-no-int-to-ptr
+lint: packages-check ## clang-tidy, cppcheck, layering, clang-format
+	@tests/lint "$(TIDY_CHECKS)" "-std=gnu17 -D_GNU_SOURCE -DSEXTON_VERSION=\"lint\" -Iinclude"
+
+coverage: packages-check ## line coverage of controller/, from the tests of 'make check'
+	@tests/coverage build/coverage
+
+e2e: packages-e2e all ## tests on a real kube-apiserver and etcd
+	tests/e2e/run
+
+bench: packages-e2e all ## measurements on a real kube-apiserver and etcd
+	tests/bench/run
+
+T ?= 30
+fuzz: packages-check ## run each fuzz target for T=30 seconds
+	@$(MAKE) --no-print-directory -s -j$$(nproc) BUILD=build/fuzz CC=clang CFLAGS="$(SANITIZE) -fsanitize=fuzzer-no-link" \
+		$(FUZZ:%=build/fuzz/fuzz-%)
+	@for f in $(FUZZ); do echo "fuzz $$f:"; mkdir -p build/fuzz/found/$$f; \
+		build/fuzz/fuzz-$$f -max_total_time=$(T) -timeout=10 -rss_limit_mb=1024 -print_final_stats=1 -verbosity=0 \
+			-artifact_prefix=build/fuzz/found/$$f/ build/fuzz/found/$$f tests/fuzz/corpus/$$f 2>&1 | \
+			grep -E 'stat::number_of_executed|ERROR|SUMMARY|artifact' ; \
+		ls build/fuzz/found/$$f | grep -E '^(crash|leak|timeout|oom)-' && exit 1 || true; done
+
+format: packages-check ## clang-format everything
+	clang-format -i $(ALL_C)
+
+install: all ## install below PREFIX (/usr/local) and DESTDIR
+	install -D -m 755 $(BUILD)/sexton $(DESTDIR)$(PREFIX)/bin/sexton
+	ln -sf sexton $(DESTDIR)$(PREFIX)/bin/kubectl-sexton
+	install -D -m 644 manifests/sexton.1 $(DESTDIR)$(PREFIX)/share/man/man1/sexton.1
+
+uninstall: ## take away what install put there
+	rm -f $(DESTDIR)$(PREFIX)/bin/sexton $(DESTDIR)$(PREFIX)/bin/kubectl-sexton $(DESTDIR)$(PREFIX)/share/man/man1/sexton.1
+
+clean: ## remove what was built
+	rm -rf build
+
+-include $(shell find $(BUILD)/controller $(BUILD)/tests -name '*.d' 2>/dev/null)

@@ -1,0 +1,124 @@
+#include "base/log.h"
+
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "base/duration.h"
+#include "base/strbuf.h"
+#include "base/text.h"
+#include "base/timestamp.h"
+
+#define LOG_LINE_MAX 16384 /* a line of this program; what is longer is a bug of ours, and cut */
+#define LOG_VALUE_MAX 1024 /* characters of one value: condition messages can be 32 kB */
+
+static enum log_level current_level = LOG_INFO;
+static enum log_format current_format = LOG_LOGFMT;
+
+static const char *const level_names[] = {"debug", "info", "warn", "error"};
+
+void log_configure(enum log_level level, enum log_format format) {
+    current_level = level;
+    current_format = format;
+}
+
+enum log_level log_get_level(void) {
+    return current_level;
+}
+
+bool log_level_parse(const char *text, enum log_level *ret_level) {
+    for (int i = LOG_DEBUG; i <= LOG_ERROR; i++) {
+        if (strcmp(text, level_names[i]) == 0) {
+            *ret_level = (enum log_level)i;
+            return true;
+        }
+    }
+    return false;
+}
+
+bool log_format_parse(const char *text, enum log_format *ret_format) {
+    if (strcmp(text, "logfmt") != 0 && strcmp(text, "json") != 0)
+        return false;
+    *ret_format = strcmp(text, "json") == 0 ? LOG_JSON : LOG_LOGFMT;
+    return true;
+}
+
+static void add_value(struct strbuf *line, const char *value) {
+    if (current_format == LOG_JSON) {
+        text_add_json(line, value);
+        return;
+    }
+    bool bare = *value && !strpbrk(value, " \"=\\\n\t\r");
+    struct strbuf escaped = STRBUF_INIT(LOG_LINE_MAX);
+    text_add_escaped(&escaped, value, LOG_VALUE_MAX);
+    if (!bare)
+        strbuf_add_char(line, '"');
+    for (const char *at = strbuf_text(&escaped); *at; at++) {
+        if (*at == '"')
+            strbuf_add_char(line, '\\');
+        strbuf_add_char(line, *at);
+    }
+    if (!bare)
+        strbuf_add_char(line, '"');
+    strbuf_finish(&escaped);
+}
+
+static void add_key(struct strbuf *line, const char *key) {
+    if (current_format == LOG_JSON)
+        strbuf_add_format(line, "%s\"%s\":", line->len > 1 ? "," : "", key);
+    else
+        strbuf_add_format(line, "%s%s=", line->len ? " " : "", key);
+}
+
+static void add_pair(struct strbuf *line, const char *key, const char *value) {
+    add_key(line, key);
+    add_value(line, value);
+}
+
+static void add_field(struct strbuf *line, const struct log_field *field) {
+    char text[640];
+    switch (field->kind) {
+    case LOG_FIELD_TEXT:
+        if (field->text)
+            add_pair(line, field->key, field->text);
+        break;
+    case LOG_FIELD_JOB:
+        snprintf(text, sizeof text, "%s/%s", field->text ? field->text : "", field->name ? field->name : "");
+        add_pair(line, field->key, text);
+        break;
+    case LOG_FIELD_NUMBER:
+        add_key(line, field->key);
+        strbuf_add_format(line, "%lld", (long long)field->number);
+        break;
+    case LOG_FIELD_TIME:
+        if (field->number != TIME_NONE)
+            add_pair(line, field->key, timestamp_format(field->number, text));
+        break;
+    case LOG_FIELD_DURATION:
+        add_pair(line, field->key, duration_format(field->number, text));
+        break;
+    }
+}
+
+void log_write(enum log_level level, const char *message, const struct log_field *fields) {
+    if (level < current_level || level >= LOG_OFF)
+        return;
+    struct strbuf line = STRBUF_INIT(LOG_LINE_MAX);
+    char time[TIMESTAMP_TEXT_MAX];
+    if (current_format == LOG_JSON)
+        strbuf_add_char(&line, '{');
+    add_pair(&line, "time", timestamp_format(clock_wall_ms(), time));
+    add_pair(&line, "level", level_names[level]);
+    add_pair(&line, "msg", message);
+    for (; fields->key; fields++)
+        add_field(&line, fields);
+    strbuf_add_text(&line, current_format == LOG_JSON ? "}\n" : "\n");
+    if (strbuf_failed(&line)) {
+        static const char cut[] = "level=error msg=\"a log line did not fit in memory\"\n";
+        (void)!write(STDERR_FILENO, cut, sizeof cut - 1);
+    } else {
+        (void)!write(STDERR_FILENO, strbuf_text(&line), line.len);
+    }
+    strbuf_finish(&line);
+}

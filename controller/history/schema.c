@@ -1,0 +1,93 @@
+#include "history/schema.h"
+
+#define ISO(column) "strftime('%Y-%m-%dT%H:%M:%SZ', " column " / 1000, 'unixepoch')"
+
+#define READABLE(column) \
+    "CASE WHEN " column " < 0 THEN 'never'" \
+    " WHEN " column " < 1000 THEN printf('%dms', " column ")" \
+    " WHEN " column " < 60000 THEN printf('%ds', " column " / 1000)" \
+    " WHEN " column " < 3600000 THEN printf('%dm%ds', " column " / 60000, " column " / 1000 % 60)" \
+    " WHEN " column " < 86400000 THEN printf('%dh%dm', " column " / 3600000, " column " / 60000 % 60)" \
+    " ELSE printf('%dd%dh', " column " / 86400000, " column " / 3600000 % 24) END"
+
+/*
+ * The uid comes first in the unique key, so that the same index finds a run when the cluster is not known. The wide
+ * columns come last: SQLite reads a row from its start, and need not follow the overflow pages for what stands before.
+ */
+static const char version_1[] =
+        "CREATE TABLE runs ("
+        " id INTEGER PRIMARY KEY,"
+        " cluster TEXT NOT NULL,"
+        " namespace TEXT NOT NULL,"
+        " job_name TEXT NOT NULL,"
+        " job_uid TEXT NOT NULL CHECK (job_uid <> ''),"
+        " resource_version TEXT,"
+        " owner_kind TEXT,"
+        " owner_name TEXT,"
+        " owner_uid TEXT,"
+        " cronjob TEXT,"
+        " \"trigger\" TEXT NOT NULL CHECK (\"trigger\" IN ('scheduled', 'manual', 'other')),"
+        /* Times: Unix milliseconds, UTC. NULL: not known. */
+        " scheduled_at INTEGER,"
+        " created_at INTEGER,"
+        " started_at INTEGER,"
+        " finished_at INTEGER,"
+        " duration_ms INTEGER CHECK (duration_ms >= 0),"            /* from start to finish */
+        " recorded_at INTEGER NOT NULL,"                            /* when it came into the register */
+        " outcome TEXT CHECK (outcome IN ('Succeeded', 'Failed'))," /* NULL: deleted before it finished */
+        " reason TEXT,"
+        " message TEXT,"
+        " pods_succeeded INTEGER,"
+        " pods_failed INTEGER,"
+        " completions INTEGER,"
+        " parallelism INTEGER,"
+        " completion_mode TEXT,"
+        " completed_indexes TEXT,"
+        " failed_indexes TEXT,"
+        " backoff_limit INTEGER,"
+        " ttl_ms INTEGER CHECK (ttl_ms >= -1)," /* -1: never. NULL: no TTL was decided */
+        " policy TEXT,"                         /* the rule that decided: ttl-after-failure=24h */
+        " policy_source TEXT,"                  /* where it stands */
+        " due_at INTEGER,"                      /* from when on it may go. NULL: kept for good */
+        " delete_state TEXT NOT NULL CHECK (delete_state IN ('kept', 'due', 'deleting', 'deleted')),"
+        " delete_cause TEXT CHECK (delete_cause IN ('ttl', 'external', 'unknown')),"
+        " delete_requested_at INTEGER," /* the last time that a DELETE was about to be sent */
+        " deleted_at INTEGER,"
+        " images TEXT,"      /* JSON from here on */
+        " labels TEXT,"      /* those on the allow-list */
+        " annotations TEXT," /* those on the allow-list */
+        " manifest TEXT,"    /* the Job to create again, without status */
+        " UNIQUE (job_uid, cluster)"
+        ") STRICT;"
+        "CREATE INDEX runs_newest ON runs (" SCHEMA_ENDED ");"
+        "CREATE INDEX runs_job ON runs (namespace, job_name, " SCHEMA_ENDED ");"
+        "CREATE INDEX runs_cronjob ON runs (namespace, cronjob, " SCHEMA_ENDED ") WHERE cronjob IS NOT NULL;"
+        "CREATE INDEX runs_open ON runs (cluster) WHERE delete_state <> 'deleted';"
+        /* For people with a SQL prompt. */
+        "CREATE VIEW runs_view AS SELECT"
+        " cluster, namespace, job_name AS job, outcome, reason, message,"
+        " " ISO("scheduled_at") " AS scheduled,"
+                                " " ISO("created_at") " AS created,"
+                                                      " " ISO("started_at") " AS started,"
+                                                                            " " ISO("finished_at") " AS finished,"
+                                                                                                   " " READABLE(
+                                                                                                           "duration_"
+                                                                                                           "ms") " AS "
+                                                                                                                 "durat"
+                                                                                                                 "ion,"
+                                                                                                                 " " ISO("recorded_at") " AS recorded,"
+                                                                                                                                        " cronjob, \"trigger\", owner_kind, owner_name, pods_succeeded, pods_failed, completions, parallelism,"
+                                                                                                                                        " completion_mode, completed_indexes, failed_indexes, backoff_limit,"
+                                                                                                                                        " policy, policy_source,"
+                                                                                                                                        " " READABLE(
+                                                                                                                                                "ttl_ms") " AS ttl,"
+                                                                                                                                                          " " ISO("due_at") " AS due,"
+                                                                                                                                                                            " delete_state AS state, delete_cause AS cause,"
+                                                                                                                                                                            " " ISO("delete_requested_at") " AS delete_requested,"
+                                                                                                                                                                                                           " " ISO("deleted_at") " AS deleted,"
+                                                                                                                                                                                                                                 " job_uid AS uid, resource_version, owner_uid, images, labels, annotations, manifest"
+                                                                                                                                                                                                                                 " FROM runs ORDER BY " SCHEMA_ENDED
+                                                                                                                                                                                                                                 " DESC;";
+
+const char *const schema_migrations[] = {version_1};
+const int schema_version = sizeof schema_migrations / sizeof schema_migrations[0];

@@ -1,0 +1,195 @@
+#include "jobs/store.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/clock.h"
+
+static void free_namespace(struct store_namespace *ns) {
+    free(ns->name);
+    json_decref(ns->json);
+    free(ns);
+}
+
+static void free_cronjob(struct store_cronjob *cronjob) {
+    free(cronjob->uid);
+    json_decref(cronjob->active);
+    free(cronjob);
+}
+
+void store_finish(struct store *store) {
+    struct store_entry *entry, *next_entry;
+    HASH_ITER(hh, store->entries, entry, next_entry)
+        store_remove(store, entry);
+    store_prune_namespaces(store, 0);
+    store_prune_cronjobs(store, 0);
+}
+
+struct store_entry *store_find(const struct store *store, const char *uid) {
+    struct store_entry *entry;
+    HASH_FIND_STR(store->entries, uid, entry);
+    return entry;
+}
+
+struct store_entry *store_add(struct store *store, struct job *job) {
+    struct store_entry *entry = calloc(1, sizeof *entry);
+    if (!entry) {
+        free(job);
+        return NULL;
+    }
+    entry->job = job;
+    entry->due.index = entry->retry.index = HEAP_OUTSIDE;
+    HASH_ADD_KEYPTR(hh, store->entries, job->uid, strlen(job->uid), entry);
+    return entry;
+}
+
+void store_replace_job(struct store *store, struct store_entry *entry, struct job *job) {
+    (void)store;
+    free(entry->job);
+    entry->job = job;
+    entry->hh.key = job->uid; /* the same text at its new place */
+}
+
+void store_remove(struct store *store, struct store_entry *entry) {
+    HASH_DEL(store->entries, entry);
+    free(entry->job);
+    free(entry);
+}
+
+static bool same_json(const json_t *a, const json_t *b) {
+    return a == b || (a && b && json_equal(a, b));
+}
+
+int store_put_namespace(struct store *store, const json_t *object, const char *prefix, uint32_t generation,
+        const struct store_namespace **ret, bool *ret_changed, struct error *err) {
+    const json_t *metadata = json_object_get(object, "metadata");
+    const char *name = json_string_value(json_object_get(metadata, "name"));
+    if (!name)
+        return error_set(err, ERROR_FORMAT, "a Namespace without a name");
+    json_t *json = json_object_get(metadata, "annotations");
+    struct store_namespace *ns;
+    HASH_FIND_STR(store->namespaces, name, ns);
+    *ret_changed = !ns || !same_json(ns->json, json);
+    if (!ns) {
+        ns = calloc(1, sizeof *ns);
+        if (!ns || !(ns->name = strdup(name))) {
+            free(ns);
+            return error_nomem(err);
+        }
+        HASH_ADD_KEYPTR(hh, store->namespaces, ns->name, strlen(ns->name), ns);
+    }
+    if (*ret_changed) {
+        json_decref(ns->json);
+        ns->json = json_incref(json);
+        annotations_read(ns->json, prefix, &ns->annotations);
+    }
+    ns->generation = generation;
+    *ret = ns;
+    return 0;
+}
+
+int store_put_cronjob(struct store *store, const json_t *object, bool tells_success, uint32_t generation,
+        const struct store_cronjob **ret, bool *ret_changed, struct error *err) {
+    const char *uid = json_string_value(json_object_get(json_object_get(object, "metadata"), "uid"));
+    const json_t *status = json_object_get(object, "status");
+    if (!uid)
+        return error_set(err, ERROR_FORMAT, "a CronJob without a uid");
+    json_t *active = json_object_get(status, "active");
+    bool ok = true;
+    int64_t last_success_ms = json_time_member(status, "lastSuccessfulTime", &ok);
+    struct store_cronjob *cronjob;
+    HASH_FIND_STR(store->cronjobs, uid, cronjob);
+    *ret_changed = !cronjob || !same_json(cronjob->active, active) || cronjob->last_success_ms != last_success_ms;
+    if (!cronjob) {
+        cronjob = calloc(1, sizeof *cronjob);
+        if (!cronjob || !(cronjob->uid = strdup(uid))) {
+            free(cronjob);
+            return error_nomem(err);
+        }
+        HASH_ADD_KEYPTR(hh, store->cronjobs, cronjob->uid, strlen(cronjob->uid), cronjob);
+    }
+    json_incref(active);
+    json_decref(cronjob->active);
+    cronjob->active = active;
+    cronjob->last_success_ms = last_success_ms;
+    cronjob->tells_success = tells_success;
+    cronjob->generation = generation;
+    *ret = cronjob;
+    return 0;
+}
+
+void store_remove_namespace(struct store *store, const char *name) {
+    struct store_namespace *ns;
+    HASH_FIND_STR(store->namespaces, name, ns);
+    if (!ns)
+        return;
+    HASH_DEL(store->namespaces, ns);
+    free_namespace(ns);
+}
+
+void store_remove_cronjob(struct store *store, const char *uid) {
+    struct store_cronjob *cronjob;
+    HASH_FIND_STR(store->cronjobs, uid, cronjob);
+    if (!cronjob)
+        return;
+    HASH_DEL(store->cronjobs, cronjob);
+    free_cronjob(cronjob);
+}
+
+/* Of the same source, and not of this list. */
+static bool is_older(uint32_t seen, uint32_t current) {
+    const uint32_t source_mask = (1u << STORE_SOURCE_BITS) - 1;
+    return seen != current && (seen & source_mask) == (current & source_mask);
+}
+
+void store_prune_namespaces(struct store *store, uint32_t generation) {
+    struct store_namespace *ns, *next;
+    HASH_ITER(hh, store->namespaces, ns, next) {
+        if (generation && !is_older(ns->generation, generation))
+            continue;
+        HASH_DEL(store->namespaces, ns);
+        free_namespace(ns);
+    }
+}
+
+void store_prune_cronjobs(struct store *store, uint32_t generation) {
+    struct store_cronjob *cronjob, *next;
+    HASH_ITER(hh, store->cronjobs, cronjob, next) {
+        if (generation && !is_older(cronjob->generation, generation))
+            continue;
+        HASH_DEL(store->cronjobs, cronjob);
+        free_cronjob(cronjob);
+    }
+}
+
+static bool is_active(const struct store_cronjob *cronjob, const char *uid) {
+    size_t index;
+    json_t *reference;
+    json_array_foreach(cronjob->active, index, reference) {
+        const char *active = json_string_value(json_object_get(reference, "uid"));
+        if (active && strcmp(active, uid) == 0)
+            return true;
+    }
+    return false;
+}
+
+struct guards store_guards(const struct store *store, const struct job *job, enum namespace_view missing) {
+    struct guards guards = {.namespace = missing};
+    struct store_namespace *ns;
+    HASH_FIND_STR(store->namespaces, job->namespace, ns);
+    if (ns) {
+        guards.namespace = NAMESPACE_KNOWN;
+        guards.namespace_annotations = &ns->annotations;
+    }
+    if (!job_has_cronjob(job))
+        return guards;
+    struct store_cronjob *cronjob;
+    HASH_FIND_STR(store->cronjobs, job->owner_uid, cronjob);
+    if (!cronjob)
+        return guards;
+    guards.cronjob_active = is_active(cronjob, job->uid);
+    guards.cronjob_behind = job->outcome == OUTCOME_SUCCEEDED && cronjob->tells_success &&
+            job->completion_ms != TIME_NONE &&
+            (cronjob->last_success_ms == TIME_NONE || cronjob->last_success_ms < job->completion_ms);
+    return guards;
+}

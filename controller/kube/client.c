@@ -1,0 +1,289 @@
+#include "kube/client.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/clock.h"
+#include "base/strbuf.h"
+#include "kube/credentials.h"
+
+#ifndef SEXTON_VERSION
+#define SEXTON_VERSION "dev"
+#endif
+
+#define URL_MAX 8192 /* a continue token is some 200 bytes, a selector rarely more */
+
+struct client {
+    struct http *http;
+    const struct kube_config *config;
+    struct credentials *credentials;
+    struct client_handler handler;
+    struct client_call *calls;
+    struct loop_timer *failures; /* calls that failed before they were sent are told so from the loop */
+};
+
+struct client_call {
+    struct client *client;
+    struct client_call *next, *previous;
+    char *method, *path, *body, *content_type;
+    enum http_lane lane;
+    int64_t timeout_ms;
+    void *arg;
+    void (*opened)(void *arg);
+    enum http_data_result (*data)(void *arg, const char *data, size_t len);
+    void (*done)(void *arg, const struct client_answer *answer);
+    struct http_transfer *transfer;
+    uint64_t login; /* generation of the login that was sent */
+    bool tried_again;
+    bool failed; /* collected holds why, until the timer tells */
+    struct strbuf collected;
+};
+
+static void tell_failures(void *arg);
+
+struct client *client_create(
+        struct loop *loop, const struct kube_config *config, const struct client_handler *handler, struct error *err) {
+    struct client *client = calloc(1, sizeof *client);
+    if (!client) {
+        error_nomem(err);
+        return NULL;
+    }
+    client->config = config;
+    if (handler)
+        client->handler = *handler;
+    client->failures = loop_timer_create(loop, tell_failures, client, err);
+    client->http = client->failures ? http_create(loop, err) : NULL;
+    client->credentials = client->http ? credentials_create(loop, config, err) : NULL;
+    if (!client->credentials) {
+        client_destroy(client);
+        return NULL;
+    }
+    return client;
+}
+
+static void call_free(struct client_call *call) {
+    if (call->previous)
+        call->previous->next = call->next;
+    else
+        call->client->calls = call->next;
+    if (call->next)
+        call->next->previous = call->previous;
+    credentials_forget(call->client->credentials, call);
+    strbuf_finish(&call->collected);
+    free(call->method);
+    free(call->path);
+    free(call->body);
+    free(call->content_type);
+    free(call);
+}
+
+void client_cancel(struct client_call *call) {
+    if (!call)
+        return;
+    http_cancel(call->transfer);
+    call->transfer = NULL;
+    call_free(call);
+}
+
+void client_destroy(struct client *client) {
+    if (!client)
+        return;
+    while (client->calls)
+        client_cancel(client->calls);
+    credentials_destroy(client->credentials);
+    http_destroy(client->http);
+    loop_timer_destroy(client->failures);
+    free(client);
+}
+
+void client_resume(struct client_call *call) {
+    if (call->transfer)
+        http_resume(call->transfer);
+}
+
+void client_add_escaped(struct strbuf *buf, const char *text) {
+    for (; *text; text++) {
+        unsigned char c = (unsigned char)*text;
+        bool stands = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || strchr("-._~", c);
+        strbuf_add_format(buf, stands ? "%c" : "%%%02X", c);
+    }
+}
+
+static void finish(struct client_call *call, const struct client_answer *answer) {
+    void (*done)(void *, const struct client_answer *) = call->done;
+    void *arg = call->arg;
+    call_free(call);
+    done(arg, answer);
+}
+
+static void fail_later(struct client_call *call, const char *message) {
+    strbuf_clear(&call->collected);
+    strbuf_add_text(&call->collected, message);
+    call->failed = true;
+    loop_timer_start(call->client->failures, 0);
+}
+
+static void tell_failures(void *arg) {
+    struct client *client = arg;
+    struct client_call *call = client->calls;
+    while (call && !call->failed)
+        call = call->next;
+    if (!call)
+        return;
+    loop_timer_start(client->failures, 0); /* for the next one: done may change the list */
+    char message[ERROR_TEXT_MAX];
+    snprintf(message, sizeof message, "%s", strbuf_text(&call->collected));
+    finish(call, &(struct client_answer){.retry_after_ms = -1, .message = message});
+}
+
+/* What a body that is not ours tells: an HTML page of a proxy, say. */
+static const char *describe_status(int status, const char *body, char text[ERROR_TEXT_MAX]) {
+    while (*body == ' ' || *body == '\n' || *body == '\r' || *body == '\t')
+        body++;
+    snprintf(text, ERROR_TEXT_MAX, "HTTP status %d%s", status,
+            *body == '<' ? " with an HTML page: something between here and the API server answers in its place"
+                    : *body == '{' || !*body ? ""
+                                             : " with a body that is not Kubernetes' own");
+    return text;
+}
+
+static void on_head(void *arg, int status) {
+    struct client_call *call = arg;
+    if (status == 200 && call->opened)
+        call->opened(call->arg);
+}
+
+static enum http_data_result on_data(void *arg, struct http_transfer *transfer, const char *data, size_t len) {
+    struct client_call *call = arg;
+    if (call->data && http_status(transfer) == 200)
+        return call->data(call->arg, data, len);
+    strbuf_add(&call->collected, data, len);
+    return strbuf_failed(&call->collected) ? HTTP_ABORT : HTTP_GO_ON;
+}
+
+static void on_login(void *arg, const struct kube_auth *auth, const struct error *err);
+
+static void on_done(void *arg, const struct http_result *result) {
+    struct client_call *call = arg;
+    struct client *client = call->client;
+    call->transfer = NULL;
+    if (result->date_ms != TIME_NONE && client->handler.date)
+        client->handler.date(client->handler.arg, result->sent_ms, result->answered_ms, result->date_ms);
+    if (result->status == 401 && !call->tried_again) {
+        call->tried_again = true;
+        if (credentials_refused(client->credentials, call->login)) {
+            strbuf_clear(&call->collected);
+            credentials_ask(client->credentials, on_login, call);
+            return;
+        }
+    }
+    char text[ERROR_TEXT_MAX];
+    struct client_answer answer = {.status = result->failure ? 0 : result->status,
+            .sent = result->sent,
+            .retry_after_ms = result->retry_after_ms};
+    json_t *body = NULL;
+    if (result->failure) {
+        snprintf(text, sizeof text, "%s", result->failure);
+        answer.message = text;
+    } else {
+        body = json_loadb(strbuf_text(&call->collected), call->collected.len, JSON_REJECT_DUPLICATES, NULL);
+        answer.body = body;
+        answer.reason = json_string_value(json_object_get(body, "reason"));
+        answer.message = json_string_value(json_object_get(body, "message"));
+        if (!answer.message || result->status / 100 == 2)
+            answer.message = describe_status(result->status, strbuf_text(&call->collected), text);
+    }
+    finish(call, &answer);
+    json_decref(body);
+}
+
+static int send_call(struct client_call *call, const struct kube_auth *auth, struct error *err) {
+    const struct kube_config *config = call->client->config;
+    struct strbuf url = STRBUF_INIT(URL_MAX), authorization = STRBUF_INIT(CLIENT_BODY_MAX), type = STRBUF_INIT(256);
+    strbuf_add_format(&url, "%s%s", config->server, call->path);
+    const char *headers[6] = {"Accept: application/json", "User-Agent: sexton/" SEXTON_VERSION,
+            "Expect:" /* no waiting for 100 Continue */};
+    int n = 3;
+    if (auth->authorization) {
+        strbuf_add_format(&authorization, "Authorization: %s", auth->authorization);
+        headers[n++] = strbuf_text(&authorization);
+    }
+    if (call->body) {
+        strbuf_add_format(&type, "Content-Type: %s", call->content_type ? call->content_type : "application/json");
+        headers[n++] = strbuf_text(&type);
+    }
+    struct http_target target = {
+            .ca_file = config->ca_file,
+            .ca_pem = config->ca_data,
+            .cert_file = config->cert_file,
+            .cert_pem = auth->cert_pem ? auth->cert_pem : config->cert_data,
+            .key_file = config->key_file,
+            .key_pem = auth->key_pem ? auth->key_pem : config->key_data,
+            .tls_server_name = config->tls_server_name,
+            .proxy_url = config->proxy_url,
+            .insecure = config->insecure,
+    };
+    struct http_request request = {.method = call->method,
+            .url = strbuf_text(&url),
+            .headers = headers,
+            .body = call->body,
+            .target = &target,
+            .lane = call->lane,
+            .timeout_ms = call->timeout_ms,
+            .arg = call,
+            .on_head = on_head,
+            .on_data = on_data,
+            .on_done = on_done};
+    int result = -1;
+    if (strbuf_failed(&url) || strbuf_failed(&authorization))
+        error_set(err, ERROR_LIMIT, "the URL is longer than %d bytes, or memory ran out", URL_MAX);
+    else if ((call->transfer = http_start(call->client->http, &request, err)))
+        result = 0;
+    call->login = auth->generation;
+    strbuf_finish(&url);
+    strbuf_finish(&authorization);
+    strbuf_finish(&type);
+    return result;
+}
+
+static void on_login(void *arg, const struct kube_auth *auth, const struct error *err) {
+    struct client_call *call = arg;
+    struct error failure = {0};
+    if (!auth)
+        fail_later(call, err->text);
+    else if (send_call(call, auth, &failure) < 0)
+        fail_later(call, failure.text);
+}
+
+struct client_call *client_start(struct client *client, const struct client_request *request, struct error *err) {
+    struct client_call *call = calloc(1, sizeof *call);
+    if (!call) {
+        error_nomem(err);
+        return NULL;
+    }
+    call->client = client;
+    call->next = client->calls;
+    if (client->calls)
+        client->calls->previous = call;
+    client->calls = call;
+    call->lane = request->lane;
+    call->timeout_ms = request->timeout_ms ? request->timeout_ms : CLIENT_REQUEST_TIMEOUT_MS;
+    call->arg = request->arg;
+    call->opened = request->opened;
+    call->data = request->data;
+    call->done = request->done;
+    strbuf_init(&call->collected, CLIENT_BODY_MAX);
+    call->method = strdup(request->method);
+    call->path = strdup(request->path);
+    call->body = request->body ? strdup(request->body) : NULL;
+    call->content_type = request->content_type ? strdup(request->content_type) : NULL;
+    if (!call->method || !call->path || (request->body && !call->body) ||
+            (request->content_type && !call->content_type)) {
+        call_free(call);
+        error_nomem(err);
+        return NULL;
+    }
+    credentials_ask(client->credentials, on_login, call);
+    return call;
+}

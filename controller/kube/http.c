@@ -1,0 +1,463 @@
+#include "kube/http.h"
+
+#include <curl/curl.h>
+#include <ev.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+#include <sys/socket.h>
+
+#include "base/clock.h"
+#include "base/timestamp.h"
+
+#define RETRY_AFTER_MAX_S 3600 /* a server that asks for more is asked again after an hour */
+
+struct socket_watch {
+    ev_io io;
+    struct http *http;
+    struct socket_watch *next, *previous;
+};
+
+struct http {
+    struct loop *loop;
+    struct ev_loop *ev;
+    CURLM *multi;
+    ev_timer timer;       /* libcurl's own */
+    ev_prepare drain;     /* cancels and completions, once libcurl's callbacks are over */
+    struct http_transfer *transfers;
+    struct socket_watch *sockets;
+    bool work; /* for the drain */
+};
+
+struct http_transfer {
+    struct http *http;
+    struct http_transfer *next, *previous;
+    CURL *easy;
+    struct curl_slist *headers, *connect_to;
+    void *arg;
+    void (*on_head)(void *arg, int status);
+    enum http_data_result (*on_data)(void *arg, struct http_transfer *transfer, const char *data, size_t len);
+    void (*on_done)(void *arg, const struct http_result *result);
+    struct http_result result;
+    char failure[CURL_ERROR_SIZE + 64];
+    bool pending; /* not with libcurl yet */
+    bool cancelled, aborted;
+    bool paused; /* the taker wants no more: the next piece is refused, and libcurl keeps it */
+    bool resume;
+};
+
+static void on_drain(struct ev_loop *ev, ev_prepare *watcher, int events);
+
+/* Work for the drain, which runs before the loop waits again. */
+static void wake_drain(struct http *http) {
+    http->work = true;
+}
+
+static void transfer_free(struct http_transfer *t) {
+    if (t->previous)
+        t->previous->next = t->next;
+    else
+        t->http->transfers = t->next;
+    if (t->next)
+        t->next->previous = t->previous;
+    if (!t->pending)
+        curl_multi_remove_handle(t->http->multi, t->easy);
+    curl_easy_cleanup(t->easy);
+    curl_slist_free_all(t->headers);
+    curl_slist_free_all(t->connect_to);
+    free(t);
+}
+
+static void on_socket(struct ev_loop *ev, ev_io *io, int events) {
+    (void)ev;
+    struct http *http = io->data;
+    int action = (events & EV_READ ? CURL_CSELECT_IN : 0) | (events & EV_WRITE ? CURL_CSELECT_OUT : 0);
+    int running;
+    curl_multi_socket_action(http->multi, io->fd, action, &running);
+    wake_drain(http);
+}
+
+static void on_curl_timer(struct ev_loop *ev, ev_timer *timer, int events) {
+    (void)ev;
+    (void)events;
+    struct http *http = timer->data;
+    int running;
+    curl_multi_socket_action(http->multi, CURL_SOCKET_TIMEOUT, 0, &running);
+    wake_drain(http);
+}
+
+static void socket_forget(struct socket_watch *watch) {
+    struct http *http = watch->http;
+    ev_io_stop(http->ev, &watch->io);
+    if (watch->previous)
+        watch->previous->next = watch->next;
+    else
+        http->sockets = watch->next;
+    if (watch->next)
+        watch->next->previous = watch->previous;
+    free(watch);
+}
+
+/* libcurl tells which sockets to watch. */
+static int socket_callback(CURL *easy, curl_socket_t fd, int what, void *arg, void *per_socket) {
+    (void)easy;
+    struct http *http = arg;
+    struct socket_watch *watch = per_socket;
+    if (what == CURL_POLL_REMOVE) {
+        if (watch)
+            socket_forget(watch);
+        curl_multi_assign(http->multi, fd, NULL);
+        return 0;
+    }
+    int events = (what & CURL_POLL_IN ? EV_READ : 0) | (what & CURL_POLL_OUT ? EV_WRITE : 0);
+    if (!watch) {
+        watch = calloc(1, sizeof *watch);
+        if (!watch)
+            return -1;
+        watch->http = http;
+        watch->next = http->sockets;
+        if (http->sockets)
+            http->sockets->previous = watch;
+        http->sockets = watch;
+        ev_init(&watch->io, on_socket);
+        watch->io.data = http;
+        curl_multi_assign(http->multi, fd, watch);
+    }
+    ev_io_stop(http->ev, &watch->io);
+    ev_io_set(&watch->io, (int)fd, events);
+    ev_io_start(http->ev, &watch->io);
+    return 0;
+}
+
+/* Only ever re-arm here: libcurl must not be called from its own callbacks. */
+static int timer_callback(CURLM *multi, long timeout_ms, void *arg) {
+    (void)multi;
+    struct http *http = arg;
+    ev_timer_stop(http->ev, &http->timer);
+    if (timeout_ms >= 0) {
+        ev_now_update(http->ev);
+        ev_timer_set(&http->timer, (double)timeout_ms / 1000.0, 0.0);
+        ev_timer_start(http->ev, &http->timer);
+    }
+    return 0;
+}
+
+struct http *http_create(struct loop *loop, struct error *err) {
+    if (curl_global_init(CURL_GLOBAL_DEFAULT) != 0) {
+        error_set(err, ERROR_NOMEM, "libcurl did not start");
+        return NULL;
+    }
+    struct http *http = calloc(1, sizeof *http);
+    if (!http || !(http->multi = curl_multi_init())) {
+        free(http);
+        curl_global_cleanup();
+        error_nomem(err);
+        return NULL;
+    }
+    http->loop = loop;
+    http->ev = loop_native(loop);
+    ev_init(&http->timer, on_curl_timer);
+    http->timer.data = http;
+    ev_prepare_init(&http->drain, on_drain);
+    http->drain.data = http;
+    ev_prepare_start(http->ev, &http->drain);
+    curl_multi_setopt(http->multi, CURLMOPT_SOCKETFUNCTION, socket_callback);
+    curl_multi_setopt(http->multi, CURLMOPT_SOCKETDATA, http);
+    curl_multi_setopt(http->multi, CURLMOPT_TIMERFUNCTION, timer_callback);
+    curl_multi_setopt(http->multi, CURLMOPT_TIMERDATA, http);
+    curl_multi_setopt(http->multi, CURLMOPT_PIPELINING, CURLPIPE_MULTIPLEX);
+    curl_multi_setopt(http->multi, CURLMOPT_MAXCONNECTS, (long)HTTP_CONNECTIONS_MAX);
+    return http;
+}
+
+void http_destroy(struct http *http) {
+    if (!http)
+        return;
+    while (http->transfers)
+        transfer_free(http->transfers);
+    ev_prepare_stop(http->ev, &http->drain);
+    curl_multi_cleanup(http->multi);
+    ev_timer_stop(http->ev, &http->timer);
+    while (http->sockets)
+        socket_forget(http->sockets);
+    free(http);
+    curl_global_cleanup();
+}
+
+static size_t write_callback(char *data, size_t size, size_t n, void *arg) {
+    struct http_transfer *t = arg;
+    if (t->cancelled || t->aborted)
+        return 0; /* a short count ends the transfer */
+    if (t->paused)
+        return CURL_WRITEFUNC_PAUSE;
+    if (!t->on_data)
+        return size * n;
+    enum http_data_result result = t->on_data(t->arg, t, data, size * n);
+    if (result == HTTP_ABORT || t->cancelled) {
+        t->aborted = true;
+        return 0;
+    }
+    if (result == HTTP_PAUSE) {
+        t->paused = true;
+        t->resume = false;
+    }
+    return size * n;
+}
+
+static bool header_is(const char *line, size_t len, const char *name, char *value, size_t room) {
+    size_t name_len = strlen(name);
+    if (len <= name_len || strncasecmp(line, name, name_len) != 0 || line[name_len] != ':')
+        return false;
+    const char *at = line + name_len + 1, *end = line + len;
+    while (at < end && (*at == ' ' || *at == '\t'))
+        at++;
+    while (end > at && (end[-1] == '\r' || end[-1] == '\n' || end[-1] == ' '))
+        end--;
+    size_t n = (size_t)(end - at) < room - 1 ? (size_t)(end - at) : room - 1;
+    memcpy(value, at, n);
+    value[n] = '\0';
+    return true;
+}
+
+static size_t header_callback(char *line, size_t size, size_t n, void *arg) {
+    struct http_transfer *t = arg;
+    size_t len = size * n;
+    char value[64];
+    if (t->cancelled)
+        return 0;
+    if (len > 5 && strncmp(line, "HTTP/", 5) == 0) {
+        /* A new answer begins (after 100 Continue, or a proxy's own). */
+        t->result.retry_after_ms = -1;
+        t->result.date_ms = TIME_NONE;
+        t->result.answered_ms = clock_mono_ms();
+    } else if (len <= 2 && http_status(t) >= 200 && t->on_head) {
+        t->on_head(t->arg, http_status(t));
+    } else if (header_is(line, len, "Retry-After", value, sizeof value)) {
+        char *end;
+        long long seconds = strtoll(value, &end, 10);
+        if (end != value && *end == '\0' && seconds >= 0)
+            t->result.retry_after_ms = (seconds < RETRY_AFTER_MAX_S ? seconds : RETRY_AFTER_MAX_S) * 1000;
+    } else if (header_is(line, len, "Date", value, sizeof value)) {
+        timestamp_parse_http(value, &t->result.date_ms);
+    }
+    return len;
+}
+
+static int socket_options(void *arg, curl_socket_t fd, curlsocktype purpose) {
+    (void)arg;
+    (void)purpose;
+    unsigned timeout_ms = HTTP_TCP_USER_TIMEOUT_MS;
+    setsockopt(fd, IPPROTO_TCP, TCP_USER_TIMEOUT, &timeout_ms, sizeof timeout_ms);
+    return CURL_SOCKOPT_OK;
+}
+
+static void set_blob(CURL *easy, CURLoption option, const char *pem) {
+    struct curl_blob blob = {.data = (void *)pem, .len = strlen(pem), .flags = CURL_BLOB_COPY};
+    curl_easy_setopt(easy, option, &blob);
+}
+
+static void set_target(CURL *easy, const struct http_target *target) {
+    if (target->ca_pem)
+        set_blob(easy, CURLOPT_CAINFO_BLOB, target->ca_pem);
+    else if (target->ca_file)
+        curl_easy_setopt(easy, CURLOPT_CAINFO, target->ca_file);
+    if (target->cert_pem)
+        set_blob(easy, CURLOPT_SSLCERT_BLOB, target->cert_pem);
+    else if (target->cert_file)
+        curl_easy_setopt(easy, CURLOPT_SSLCERT, target->cert_file);
+    if (target->key_pem)
+        set_blob(easy, CURLOPT_SSLKEY_BLOB, target->key_pem);
+    else if (target->key_file)
+        curl_easy_setopt(easy, CURLOPT_SSLKEY, target->key_file);
+    if (target->insecure) {
+        curl_easy_setopt(easy, CURLOPT_SSL_VERIFYPEER, 0L);
+        curl_easy_setopt(easy, CURLOPT_SSL_VERIFYHOST, 0L);
+    }
+    if (target->proxy_url)
+        curl_easy_setopt(easy, CURLOPT_PROXY, target->proxy_url);
+    /* A rotated CA file must count at once. */
+    curl_easy_setopt(easy, CURLOPT_CA_CACHE_TIMEOUT, 0L);
+}
+
+/* The name to ask for and to check may differ from the host in the URL: connect to the latter under the former's name. */
+static int set_server_name(struct http_transfer *t, const char *url, const char *name, struct error *err) {
+    CURLU *parsed = curl_url();
+    char *host = NULL, *port = NULL, *renamed = NULL;
+    int result = -1;
+    if (parsed && curl_url_set(parsed, CURLUPART_URL, url, 0) == CURLUE_OK &&
+            curl_url_get(parsed, CURLUPART_HOST, &host, 0) == CURLUE_OK &&
+            curl_url_get(parsed, CURLUPART_PORT, &port, CURLU_DEFAULT_PORT) == CURLUE_OK &&
+            curl_url_set(parsed, CURLUPART_HOST, name, 0) == CURLUE_OK &&
+            curl_url_get(parsed, CURLUPART_URL, &renamed, 0) == CURLUE_OK) {
+        char entry[1024];
+        snprintf(entry, sizeof entry, "::%s:%s", host, port);
+        t->connect_to = curl_slist_append(NULL, entry);
+        curl_easy_setopt(t->easy, CURLOPT_URL, renamed);
+        curl_easy_setopt(t->easy, CURLOPT_CONNECT_TO, t->connect_to);
+        result = t->connect_to ? 0 : error_nomem(err);
+    } else {
+        error_set(err, ERROR_USAGE, "the URL %s or the server name %s cannot be used", url, name);
+    }
+    curl_free(host);
+    curl_free(port);
+    curl_free(renamed);
+    curl_url_cleanup(parsed);
+    return result;
+}
+
+static int prepare(struct http_transfer *t, const struct http_request *request, struct error *err) {
+    for (const char *const *header = request->headers; header && *header; header++) {
+        struct curl_slist *list = curl_slist_append(t->headers, *header);
+        if (!list)
+            return error_nomem(err);
+        t->headers = list;
+    }
+    CURL *easy = t->easy;
+    const struct http_target *target = request->target;
+    curl_easy_setopt(easy, CURLOPT_URL, request->url);
+    if (target->tls_server_name && strncmp(request->url, "https:", 6) == 0 &&
+            set_server_name(t, request->url, target->tls_server_name, err) < 0)
+        return -1;
+    curl_easy_setopt(easy, CURLOPT_SUPPRESS_CONNECT_HEADERS, 1L);
+    curl_easy_setopt(easy, CURLOPT_PROTOCOLS_STR, "http,https");
+    curl_easy_setopt(easy, CURLOPT_CUSTOMREQUEST, request->method);
+    curl_easy_setopt(easy, CURLOPT_HTTPHEADER, t->headers);
+    if (request->body) {
+        curl_easy_setopt(easy, CURLOPT_POSTFIELDSIZE_LARGE, (curl_off_t)strlen(request->body));
+        curl_easy_setopt(easy, CURLOPT_COPYPOSTFIELDS, request->body);
+    }
+    curl_easy_setopt(easy, CURLOPT_HTTP_VERSION,
+            request->lane == HTTP_LANE_OWN ? (long)CURL_HTTP_VERSION_1_1 : (long)CURL_HTTP_VERSION_2TLS);
+    curl_easy_setopt(easy, CURLOPT_PIPEWAIT, request->lane == HTTP_LANE_OWN ? 0L : 1L);
+    curl_easy_setopt(easy, CURLOPT_NOSIGNAL, 1L);
+    curl_easy_setopt(easy, CURLOPT_TIMEOUT_MS, (long)request->timeout_ms);
+    curl_easy_setopt(easy, CURLOPT_CONNECTTIMEOUT_MS, (long)HTTP_CONNECT_TIMEOUT_MS);
+    curl_easy_setopt(easy, CURLOPT_TCP_KEEPALIVE, 1L);
+    curl_easy_setopt(easy, CURLOPT_TCP_KEEPIDLE, (long)HTTP_KEEPALIVE_S);
+    curl_easy_setopt(easy, CURLOPT_TCP_KEEPINTVL, (long)HTTP_KEEPALIVE_S);
+    curl_easy_setopt(easy, CURLOPT_SOCKOPTFUNCTION, socket_options);
+    curl_easy_setopt(easy, CURLOPT_WRITEFUNCTION, write_callback);
+    curl_easy_setopt(easy, CURLOPT_WRITEDATA, t);
+    curl_easy_setopt(easy, CURLOPT_HEADERFUNCTION, header_callback);
+    curl_easy_setopt(easy, CURLOPT_HEADERDATA, t);
+    curl_easy_setopt(easy, CURLOPT_ERRORBUFFER, t->failure);
+    set_target(easy, target);
+    return 0;
+}
+
+struct http_transfer *http_start(struct http *http, const struct http_request *request, struct error *err) {
+    struct http_transfer *t = calloc(1, sizeof *t);
+    if (!t || !(t->easy = curl_easy_init())) {
+        free(t);
+        error_nomem(err);
+        return NULL;
+    }
+    t->http = http;
+    t->arg = request->arg;
+    t->on_head = request->on_head;
+    t->on_data = request->on_data;
+    t->on_done = request->on_done;
+    t->result = (struct http_result){
+            .retry_after_ms = -1, .date_ms = TIME_NONE, .sent_ms = clock_mono_ms(), .answered_ms = TIME_NONE};
+    t->next = http->transfers;
+    if (http->transfers)
+        http->transfers->previous = t;
+    http->transfers = t;
+    curl_easy_setopt(t->easy, CURLOPT_PRIVATE, t);
+    t->pending = true;
+    if (prepare(t, request, err) < 0) {
+        transfer_free(t);
+        return NULL;
+    }
+    /* This may be inside of a callback of libcurl's, where it cannot take a new handle. */
+    wake_drain(http);
+    return t;
+}
+
+void http_cancel(struct http_transfer *transfer) {
+    if (!transfer)
+        return;
+    transfer->cancelled = true;
+    transfer->on_head = NULL;
+    transfer->on_data = NULL;
+    transfer->on_done = NULL;
+    wake_drain(transfer->http);
+}
+
+void http_resume(struct http_transfer *transfer) {
+    if (!transfer->paused)
+        return;
+    transfer->resume = true;
+    wake_drain(transfer->http);
+}
+
+int http_status(const struct http_transfer *transfer) {
+    long status = 0;
+    curl_easy_getinfo(transfer->easy, CURLINFO_RESPONSE_CODE, &status);
+    return (int)status;
+}
+
+static void complete(struct http_transfer *t, CURLcode code) {
+    long status = 0, request_bytes = 0;
+    curl_easy_getinfo(t->easy, CURLINFO_RESPONSE_CODE, &status);
+    curl_easy_getinfo(t->easy, CURLINFO_REQUEST_SIZE, &request_bytes);
+    t->result.status = (int)status;
+    t->result.sent = status != 0 || request_bytes > 0;
+    if (code != CURLE_OK) {
+        if (t->aborted)
+            snprintf(t->failure, sizeof t->failure, "stopped by this side");
+        else if (!t->failure[0])
+            snprintf(t->failure, sizeof t->failure, "%s", curl_easy_strerror(code));
+        t->result.failure = t->failure;
+    }
+    void (*on_done)(void *, const struct http_result *) = t->on_done;
+    t->on_data = NULL;
+    t->on_done = NULL;
+    if (on_done)
+        on_done(t->arg, &t->result);
+    transfer_free(t);
+}
+
+static void drain_completions(struct http *http) {
+    int left;
+    for (CURLMsg *message; (message = curl_multi_info_read(http->multi, &left));) {
+        if (message->msg != CURLMSG_DONE)
+            continue;
+        CURLcode code = message->data.result; /* the message dies with its handle */
+        char *transfer = NULL;
+        curl_easy_getinfo(message->easy_handle, CURLINFO_PRIVATE, &transfer);
+        complete((struct http_transfer *)(void *)transfer, code);
+    }
+}
+
+/* What was asked for in callbacks, once libcurl's are over: its handles are added, removed and unpaused only here. */
+static void act_on_transfers(struct http *http) {
+    for (struct http_transfer *t = http->transfers, *next; t; t = next) {
+        next = t->next;
+        if (t->cancelled) {
+            transfer_free(t);
+        } else if (t->pending) {
+            t->pending = false;
+            if (curl_multi_add_handle(http->multi, t->easy) != CURLM_OK)
+                complete(t, CURLE_OUT_OF_MEMORY);
+        } else if (t->paused && t->resume) {
+            t->paused = t->resume = false;
+            curl_easy_pause(t->easy, CURLPAUSE_CONT);
+        }
+    }
+}
+
+/* Runs before the loop waits. A callback may ask for more, so it goes on until nothing is left. */
+static void on_drain(struct ev_loop *ev, ev_prepare *watcher, int events) {
+    (void)ev;
+    (void)events;
+    struct http *http = watcher->data;
+    while (http->work) {
+        http->work = false;
+        drain_completions(http);
+        act_on_transfers(http);
+        drain_completions(http);
+    }
+}

@@ -1,0 +1,347 @@
+#include "kube/reflector.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/backoff.h"
+#include "base/clock.h"
+#include "base/strbuf.h"
+#include "kube/framer.h"
+
+#define PATH_MAX_BYTES 8192
+
+enum state { IDLE, LISTING, WATCHING, WAITING, STOPPED };
+
+struct reflector {
+    struct client *client;
+    struct reflector_handler handler;
+    char *path, *query;
+    bool list_only;
+    int attempts, failures;
+
+    enum state state;
+    struct client_call *call;
+    struct framer *framer;
+    struct loop_timer *timer;
+    struct backoff backoff;
+
+    char *resource_version; /* NULL: a list is needed */
+    char *continue_token;   /* of the list under way */
+    bool full_list;         /* a continue token expired: this time without pages */
+    bool begun;
+    bool gone;              /* an ERROR event with 410 came */
+    char event_error[256];  /* another ERROR event */
+    bool paused;
+    int64_t opened_ms;      /* monotonic; 0: not open yet */
+    size_t events;
+    struct error parse_error;
+};
+
+static void go_on(void *arg);
+
+struct reflector *reflector_create(struct loop *loop, struct client *client, const struct reflector_settings *settings,
+        const struct reflector_handler *handler, struct error *err) {
+    struct reflector *r = calloc(1, sizeof *r);
+    if (!r) {
+        error_nomem(err);
+        return NULL;
+    }
+    r->client = client;
+    r->handler = *handler;
+    r->list_only = settings->list_only;
+    r->attempts = settings->attempts;
+    r->backoff = (struct backoff)BACKOFF_INIT(REFLECTOR_BACKOFF_FIRST_MS, REFLECTOR_BACKOFF_LAST_MS);
+    r->path = strdup(settings->path);
+    r->query = strdup(settings->query);
+    r->timer = loop_timer_create(loop, go_on, r, err);
+    if (!r->path || !r->query || !r->timer) {
+        error_nomem(err);
+        reflector_destroy(r);
+        return NULL;
+    }
+    return r;
+}
+
+void reflector_destroy(struct reflector *r) {
+    if (!r)
+        return;
+    client_cancel(r->call);
+    loop_timer_destroy(r->timer);
+    framer_destroy(r->framer);
+    free(r->path);
+    free(r->query);
+    free(r->resource_version);
+    free(r->continue_token);
+    free(r);
+}
+
+void reflector_start(struct reflector *r) {
+    if (r->state == IDLE)
+        go_on(r);
+}
+
+void reflector_resume(struct reflector *r) {
+    if (!r->paused || !r->call)
+        return;
+    r->paused = false;
+    client_resume(r->call);
+}
+
+/* Wait, then list or watch again. least_ms: what the server asked for. */
+static void fail(struct reflector *r, const char *doing, int status, const char *message, int64_t least_ms) {
+    int64_t wait_ms = backoff_take(&r->backoff);
+    if (wait_ms < least_ms)
+        wait_ms = least_ms;
+    r->failures++;
+    bool final = status == 401 || status == 403 || status == 404;
+    bool give_up = r->list_only && (final || r->failures >= r->attempts);
+    r->state = give_up ? STOPPED : WAITING;
+    if (!give_up)
+        loop_timer_start(r->timer, wait_ms);
+    r->handler.failed(r->handler.arg,
+            &(struct reflector_failure){
+                    .doing = doing, .status = status, .message = message, .retry_in_ms = give_up ? -1 : wait_ms});
+}
+
+static void replace_text(char **field, const char *text) {
+    if (*field && text && strcmp(*field, text) == 0)
+        return;
+    free(*field);
+    *field = text && *text ? strdup(text) : NULL;
+}
+
+static void forget_list(struct reflector *r) {
+    replace_text(&r->resource_version, NULL);
+    replace_text(&r->continue_token, NULL);
+}
+
+/* A new list. The first one after a healthy time comes at once; when 410 comes again and again, a backoff slows it. */
+static void list_again(struct reflector *r, const char *doing, const char *message) {
+    forget_list(r);
+    if (r->failures == 0) {
+        r->failures++;
+        r->state = WAITING;
+        loop_timer_start(r->timer, 0);
+        return;
+    }
+    fail(r, doing, 410, message, 0);
+}
+
+static const char *text_at(const json_t *object, const char *key) {
+    return json_string_value(json_object_get(object, key));
+}
+
+static int list_item(void *arg, const char *json, size_t len, const char *aside, size_t aside_len) {
+    struct reflector *r = arg;
+    json_error_t why;
+    json_t *object = json_loadb(json, len, JSON_REJECT_DUPLICATES, &why);
+    if (object)
+        r->handler.item(r->handler.arg, REFLECTOR_LISTED, object, aside, aside_len);
+    else
+        r->handler.unreadable(r->handler.arg, why.text);
+    json_decref(object);
+    return 0;
+}
+
+static int list_envelope(void *arg, const char *json, size_t len) {
+    struct reflector *r = arg;
+    json_t *envelope = json_loadb(json, len, 0, NULL);
+    const json_t *metadata = json_object_get(envelope, "metadata");
+    replace_text(&r->resource_version, text_at(metadata, "resourceVersion"));
+    replace_text(&r->continue_token, text_at(metadata, "continue"));
+    json_decref(envelope);
+    return 0;
+}
+
+static void watch_error(struct reflector *r, const json_t *status) {
+    if (json_integer_value(json_object_get(status, "code")) == 410) {
+        r->gone = true;
+        return;
+    }
+    const char *message = text_at(status, "message");
+    snprintf(r->event_error, sizeof r->event_error, "%s", message ? message : "the watch sent an error");
+}
+
+static void watch_event(struct reflector *r, const json_t *frame, const char *aside, size_t aside_len) {
+    const char *type = text_at(frame, "type");
+    const json_t *object = json_object_get(frame, "object");
+    const char *version = text_at(json_object_get(object, "metadata"), "resourceVersion");
+    if (!type || !json_is_object(object)) {
+        r->handler.unreadable(r->handler.arg, "a watch event without type or object");
+        return;
+    }
+    r->events++;
+    if (strcmp(type, "ERROR") == 0) {
+        watch_error(r, object);
+        return;
+    }
+    if (strcmp(type, "DELETED") == 0)
+        r->handler.item(r->handler.arg, REFLECTOR_DELETED, object, aside, aside_len);
+    else if (strcmp(type, "ADDED") == 0 || strcmp(type, "MODIFIED") == 0)
+        r->handler.item(r->handler.arg, REFLECTOR_CHANGED, object, aside, aside_len);
+    else if (strcmp(type, "BOOKMARK") != 0)
+        r->handler.unreadable(r->handler.arg, "a watch event of an unknown type");
+    if (version)
+        replace_text(&r->resource_version, version);
+}
+
+static int watch_item(void *arg, const char *json, size_t len, const char *aside, size_t aside_len) {
+    struct reflector *r = arg;
+    json_error_t why;
+    json_t *frame = json_loadb(json, len, JSON_REJECT_DUPLICATES, &why);
+    if (frame)
+        watch_event(r, frame, aside, aside_len);
+    else
+        r->handler.unreadable(r->handler.arg, why.text);
+    json_decref(frame);
+    return 0;
+}
+
+static int ignore_envelope(void *arg, const char *json, size_t len) {
+    (void)arg;
+    (void)json;
+    (void)len;
+    return 0;
+}
+
+static enum http_data_result on_data(void *arg, const char *data, size_t len) {
+    struct reflector *r = arg;
+    if (framer_push(r->framer, data, len, &r->parse_error) != 0)
+        return HTTP_ABORT;
+    if (r->gone || r->event_error[0])
+        return HTTP_ABORT;
+    if (r->handler.has_room(r->handler.arg))
+        return HTTP_GO_ON;
+    r->paused = true;
+    return HTTP_PAUSE;
+}
+
+static void on_listed(void *arg, const struct client_answer *answer) {
+    struct reflector *r = arg;
+    r->call = NULL;
+    r->paused = false;
+    bool later_page = r->continue_token != NULL;
+    if (answer->status == 410 && later_page) {
+        replace_text(&r->continue_token, NULL);
+        r->full_list = true;
+        list_again(r, "list", answer->message);
+        return;
+    }
+    struct error *parse = &r->parse_error;
+    bool whole = answer->status == 200 && parse->kind == ERROR_NONE && framer_end(r->framer, parse) == 0;
+    if (whole && framer_documents(r->framer) != 1)
+        error_set(parse, ERROR_FORMAT, "the answer is empty");
+    if (parse->kind != ERROR_NONE || answer->status != 200) {
+        forget_list(r);
+        fail(r, "list", answer->status == 200 ? 0 : answer->status,
+                parse->kind != ERROR_NONE ? parse->text : answer->message, answer->retry_after_ms);
+        return;
+    }
+    if (r->continue_token) {
+        go_on(r);
+        return;
+    }
+    if (!r->resource_version) {
+        fail(r, "list", 0, "the list has no resourceVersion", 0);
+        return;
+    }
+    r->begun = r->full_list = false;
+    r->state = r->list_only ? STOPPED : WAITING;
+    if (!r->list_only)
+        loop_timer_start(r->timer, 0);
+    r->handler.complete(r->handler.arg);
+}
+
+static void on_watch_opened(void *arg) {
+    struct reflector *r = arg;
+    r->opened_ms = clock_mono_ms();
+    r->handler.watching(r->handler.arg);
+}
+
+static void on_watch_ended(void *arg, const struct client_answer *answer) {
+    struct reflector *r = arg;
+    r->call = NULL;
+    r->paused = false;
+    int64_t lasted_ms = r->opened_ms ? clock_mono_ms() - r->opened_ms : 0;
+    if (r->opened_ms && lasted_ms >= REFLECTOR_HEALTHY_MS) {
+        backoff_reset(&r->backoff);
+        r->failures = 0;
+    }
+    if (r->gone || answer->status == 410) {
+        list_again(r, "watch", "the resourceVersion is too old");
+    } else if (r->event_error[0]) {
+        fail(r, "watch", 0, r->event_error, 0);
+    } else if (r->parse_error.kind != ERROR_NONE) {
+        /* What was understood up to here was taken over, so the watch can go on from there. */
+        fail(r, "watch", 0, r->parse_error.text, 0);
+    } else if (answer->status != 200) {
+        fail(r, "watch", answer->status, answer->message, answer->retry_after_ms);
+    } else if (framer_end(r->framer, &r->parse_error) < 0) {
+        fail(r, "watch", 0, r->parse_error.text, 0);
+    } else if (lasted_ms < 1000 && r->events == 0) {
+        fail(r, "watch", 0, "the watch ended at once", 0);
+    } else {
+        r->state = WAITING;
+        loop_timer_start(r->timer, 0);
+    }
+}
+
+static int start_request(struct reflector *r, bool watch, struct error *err) {
+    const struct framer_handler framing = {
+            .arg = r, .item = watch ? watch_item : list_item, .envelope = watch ? ignore_envelope : list_envelope};
+    framer_destroy(r->framer);
+    r->framer = framer_create(&framing, err);
+    if (!r->framer)
+        return -1;
+    r->parse_error = (struct error){0};
+    r->gone = false;
+    r->event_error[0] = '\0';
+    r->opened_ms = 0;
+    r->events = 0;
+    struct strbuf path = STRBUF_INIT(PATH_MAX_BYTES);
+    struct client_request request = {.method = "GET", .lane = HTTP_LANE_OWN, .arg = r, .data = on_data};
+    strbuf_add_text(&path, r->path);
+    if (watch) {
+        unsigned timeout_s = REFLECTOR_WATCH_MIN_S +
+                (unsigned)random_below(REFLECTOR_WATCH_MAX_S - REFLECTOR_WATCH_MIN_S + 1);
+        strbuf_add_format(&path, "?watch=true&allowWatchBookmarks=true&timeoutSeconds=%u&resourceVersion=", timeout_s);
+        client_add_escaped(&path, r->resource_version);
+        request.timeout_ms = (int64_t)timeout_s * 1000 + REFLECTOR_WATCH_GRACE_MS;
+        request.opened = on_watch_opened;
+        request.done = on_watch_ended;
+    } else {
+        request.timeout_ms = r->full_list ? REFLECTOR_FULL_LIST_TIMEOUT_MS : REFLECTOR_LIST_TIMEOUT_MS;
+        request.done = on_listed;
+        if (!r->full_list)
+            strbuf_add_format(&path, "?limit=%d", REFLECTOR_PAGE);
+        if (r->continue_token) {
+            strbuf_add_text(&path, "&continue=");
+            client_add_escaped(&path, r->continue_token);
+        }
+    }
+    if (*r->query)
+        strbuf_add_format(&path, "%c%s", strchr(strbuf_text(&path), '?') ? '&' : '?', r->query);
+    if (strbuf_failed(&path)) {
+        strbuf_finish(&path);
+        return error_set(err, ERROR_LIMIT, "the request's path is longer than %d bytes, or memory ran out", PATH_MAX_BYTES);
+    }
+    request.path = strbuf_text(&path);
+    r->call = client_start(r->client, &request, err);
+    strbuf_finish(&path);
+    return r->call ? 0 : -1;
+}
+
+/* The next request: a list when there is nothing to watch from, or more of its pages to come. */
+static void go_on(void *arg) {
+    struct reflector *r = arg;
+    struct error err = {0};
+    bool watch = r->resource_version && !r->continue_token && !r->begun;
+    if (!watch && !r->continue_token) {
+        r->begun = true;
+        r->handler.begin(r->handler.arg);
+    }
+    r->state = watch ? WATCHING : LISTING;
+    if (start_request(r, watch, &err) < 0)
+        fail(r, watch ? "watch" : "list", 0, err.text, 0);
+}

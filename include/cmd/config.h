@@ -1,0 +1,47 @@
+/*
+ * config: the configuration file (INI), from one table of options that drives parsing, --help and the reference.
+ *
+ * Nothing starts on a configuration that was not understood: an unknown section or key, a bad value or a duplicate is an
+ * error with file and line. Plain data once loaded; loop thread.
+ */
+#pragma once
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <stdio.h>
+
+#include "base/error.h"
+#include "base/log.h"
+#include "jobs/policy.h"
+
+struct config {
+    /* [sexton] */
+    char *cluster;        /* "" means: take the uid of the Namespace kube-system */
+    char *namespaces;     /* "*" or a list */
+    char *selector;       /* label selector, "" for all */
+    int64_t delete_qps;   /* 0: unlimited */
+    int64_t max_in_flight;
+    int64_t cronjob_settle_ms;
+    enum log_level log_level;
+    enum log_format log_format;
+    /* [history] */
+    char *store;          /* "sqlite:/path" */
+    int64_t retention_ms; /* DURATION_NEVER: for ever */
+    bool manifest;        /* keep the Job's manifest in its row */
+    char *labels;         /* globs of label keys to keep in the row, space or comma separated */
+    char *annotations;    /* the same for annotations */
+    /* [policy] and [namespace GLOB] sections, and annotation-prefix */
+    struct policy policy;
+    char *path; /* the file, or NULL */
+};
+
+/* path NULL: the built-in defaults. Errors: ERROR_USAGE with "FILE:LINE: what is wrong". */
+int config_load(const char *path, struct config **ret, struct error *err) must_check;
+void config_destroy(struct config *config);
+
+/* The reference, one option a line: section, key, type, default, reloadable, help. */
+void config_print_reference(FILE *out);
+
+/* Take the reloadable keys of fresh over into config (fresh gets the old ones, and is destroyed by the caller). Logs
+ * the keys that changed and cannot be reloaded. */
+void config_reload(struct config *config, struct config *fresh);

@@ -1,0 +1,52 @@
+/*
+ * engine: the controller put together: client, reflectors, reconciler, register and timers on one loop. run and sweep are
+ * two ways to drive it. Loop thread.
+ */
+#pragma once
+
+#include <stdbool.h>
+
+#include "base/error.h"
+#include "base/loop.h"
+#include "cmd/config.h"
+#include "jobs/reconcile.h"
+#include "kube/kubeconfig.h"
+
+#define ENGINE_STOP_GRACE_MS 8000  /* for what is in flight when a signal comes: Kubernetes kills after 30 s, people after 10 */
+#define ENGINE_FLUSH_GRACE_MS 1500 /* then for the register */
+
+struct engine;
+
+struct engine_settings {
+    struct config *config;                 /* borrowed */
+    const struct kube_config *kube_config; /* borrowed */
+    bool dry_run;  /* no register, no deletion */
+    bool one_pass; /* list once, act, finish */
+};
+
+struct engine_handler {
+    void *arg;
+    /* One pass: everything was done that could be (err NULL), or it cannot be (why). Called once. */
+    void (*finished)(void *arg, const struct error *err);
+    /* engine_stop has done its work. */
+    void (*stopped)(void *arg);
+};
+
+/* Opens the register, so that a bad path is an error now. */
+int engine_create(struct loop *loop, const struct engine_settings *settings, const struct engine_handler *handler,
+        struct engine **ret, struct error *err) must_check;
+/* -1: something could not be written to the register. */
+int engine_destroy(struct engine *engine);
+void engine_start(struct engine *engine);
+/* No new deletions; stopped() follows when nothing is in flight, after ENGINE_STOP_GRACE_MS at the latest. */
+void engine_stop(struct engine *engine);
+/* After config_reload: evaluate everything again. */
+void engine_config_changed(struct engine *engine);
+
+/* What it knows of the cluster, and how far the API server's clock is ahead of ours (0: they may agree). */
+const struct store *engine_store(const struct engine *engine);
+int64_t engine_server_ahead_ms(const struct engine *engine);
+
+struct reconcile_counts engine_count(const struct engine *engine);
+/* For progress: Jobs listed so far, and whether every list is complete. */
+bool engine_is_synced(const struct engine *engine);

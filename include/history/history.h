@@ -1,0 +1,78 @@
+/*
+ * history: the register of runs, whichever database keeps it.
+ *
+ * A struct history belongs to one thread at a time, but for history_interrupt. Calls block on the disk: the controller
+ * makes them on the writer's thread (history/writer.h) only, the commands that read on their own.
+ */
+#pragma once
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/error.h"
+#include "jobs/run.h"
+
+struct history;
+
+enum history_mode {
+    HISTORY_READ, /* the register must exist; nothing is changed */
+    HISTORY_WRITE /* created or migrated as needed */
+};
+
+/* location: "sqlite:/path/to/file.db". Errors say what to do (path not writable, not a database, made by a newer
+ * version, migration failed). */
+int history_open(const char *location, enum history_mode mode, struct history **ret, struct error *err) must_check;
+/* NULL is fine. */
+void history_close(struct history *history);
+
+/* Apply a chain of requests (by next) in one transaction; when this returns 0 it is on disk (fsynced). On error nothing
+ * of it is. cluster: with the uid, each row's key. Borrows the chain.
+ *
+ * What is known of a run stays known: an update fills in and corrects, but never takes away. A run with the
+ * resourceVersion that its row has already, and a policy that says the same, write nothing. */
+int history_apply(struct history *history, const char *cluster, const struct history_request *chain,
+        struct error *err) must_check;
+
+/* After history_apply failed: the request of its chain that can never succeed (an intent for a run that is not on
+ * record, one that breaks the register's rules), so that the others can be applied without it; NULL when the store
+ * failed. Valid until the next call or as long as the chain. */
+const struct history_request *history_refused(const struct history *history);
+
+/* Any thread, while the history is open: a call that waits for another process gives up, with an error. For good. */
+void history_interrupt(struct history *history);
+
+/* Rows whose Job was still there when last heard of: kept, due or deleting. */
+struct history_open_run {
+    const char *namespace, *job_name, *job_uid;
+    enum run_state state;
+};
+int history_each_open(struct history *history, const char *cluster,
+        int (*each)(void *arg, const struct history_open_run *run, struct error *err), void *arg,
+        struct error *err) must_check;
+
+/* Remove up to limit rows of deleted Jobs that finished (or, that being unknown, were deleted) before before_ms: the
+ * oldest first, in one transaction. Keep limit small, for it is the time that others wait. */
+int history_prune(struct history *history, int64_t before_ms, int limit, int *ret_pruned, struct error *err) must_check;
+
+/* A row, read. Strings are borrowed until the callback returns; NULL where the column is. */
+struct history_row {
+    const char *cluster;
+    struct run run;
+    struct run_policy policy;
+    int64_t recorded_at_ms, duration_ms /* RUN_UNKNOWN */, delete_requested_at_ms, deleted_at_ms;
+    enum run_cause cause;
+};
+
+struct history_query {
+    const char *namespace, *job, *cronjob; /* NULL: any; job and cronjob may be globs (*, ?) */
+    const char *uid;                       /* NULL: any */
+    int outcome;                           /* enum outcome, or -1: any */
+    int64_t since_ms, until_ms;            /* finished (or deleted, or recorded) in [since, until); TIME_NONE: open */
+    int64_t limit;                         /* 0: no limit */
+};
+
+/* Newest first, by when it finished, or else was deleted, or else was recorded. Stops when each returns non-zero, and
+ * returns that. */
+int history_each(struct history *history, const struct history_query *query,
+        int (*each)(void *arg, const struct history_row *row, struct error *err), void *arg,
+        struct error *err) must_check;

@@ -1,0 +1,70 @@
+/*
+ * writer: the thread that owns the register and does its blocking I/O.
+ *
+ * Requests go in by a bounded queue; each batch becomes one transaction (group commit); answers come back on the loop.
+ * When the store fails, the writer keeps the batch, opens the store afresh and tries again with a backoff until it
+ * works or is closed, and says so once a change: nothing that was accepted is dropped while the process lives, but for
+ * what no store could ever take. That is refused (history_refused): answered by refused() and logged, never by
+ * durable(), so that no DELETE follows, and the requests around it go on. Requests that did not become durable by the
+ * end of writer_close are answered by nobody.
+ *
+ * Between batches the thread removes rows past the retention, a few at a time, at the start and every hour.
+ *
+ * Loop thread, but for what runs inside. Callbacks may submit, and may close the writer.
+ */
+#pragma once
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/error.h"
+#include "base/loop.h"
+#include "history/history.h"
+#include "jobs/run.h"
+
+struct writer;
+
+struct writer_settings {
+    const char *location; /* "sqlite:/path", copied */
+    const char *cluster;  /* copied; NULL: not known yet (writer_set_cluster) */
+    int64_t retention_ms; /* DURATION_NEVER: no pruning */
+};
+
+struct writer_handler {
+    void *arg;
+    /* A request is on disk. Borrowed: destroyed after the call. */
+    void (*durable)(void *arg, const struct history_request *request);
+    /* The store cannot be written (why is told), or can be again (NULL). On a change only. */
+    void (*failing)(void *arg, const char *why);
+    /* The queue has room again after it was full. */
+    void (*room)(void *arg);
+    /* A request that can never be applied, and why. Borrowed: destroyed after the call. May be NULL. */
+    void (*refused)(void *arg, const struct history_request *request, const char *why);
+};
+
+/* Opens the register (migrating it) before it returns, so that a bad path is an error at the start. */
+int writer_open(struct loop *loop, const struct writer_settings *settings, const struct writer_handler *handler,
+        struct writer **ret, struct error *err) must_check;
+
+/* Takes the request. */
+void writer_submit(struct writer *writer, struct history_request *request);
+
+/* False when the queue is at its soft limit, and until it is half empty: the submitter should stop taking in more. */
+bool writer_has_room(const struct writer *writer);
+
+/* Number of requests submitted and not yet answered by durable() or refused(). */
+size_t writer_pending(const struct writer *writer);
+
+/* Rows still open, read at start before the first submit. Blocks, also for what the thread is at. As history_each_open.
+ */
+int writer_each_open(struct writer *writer, const char *cluster,
+        int (*each)(void *arg, const struct history_open_run *run, struct error *err), void *arg,
+        struct error *err) must_check;
+
+/* The cluster's name may be known only after the API server answered. Before the first submit. */
+int writer_set_cluster(struct writer *writer, const char *cluster, struct error *err) must_check;
+void writer_set_retention(struct writer *writer, int64_t retention_ms);
+
+/* Stops the thread after what is queued was written, or after grace_ms; closes the store. No callback follows.
+ * Returns -1 when something that was queued is not on disk. NULL is fine (0). */
+int writer_close(struct writer *writer, int64_t grace_ms);

@@ -1,0 +1,119 @@
+/*
+ * reconcile: what happens next to each Job. Level-triggered: compares what is with what should be, and asks for the next
+ * step through its ports; every answer, event and timer leads back here.
+ *
+ * Loop thread. No I/O and no timers of its own: the owner calls reconcile_run when it is due (ports.wake, and the time that
+ * reconcile_run returns). The invariants of this program are kept here:
+ *   - a DELETE is asked for only from the answer that record and intent are durable;
+ *   - it carries the uid and the resourceVersion that the decision was made on;
+ *   - only while what is known is fresh, the register can be written, and the decision, made again at that moment on both
+ *     clocks, still says so.
+ */
+#pragma once
+
+#include <jansson.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/error.h"
+#include "jobs/evidence.h"
+#include "jobs/policy.h"
+#include "jobs/run.h"
+#include "jobs/skew.h"
+#include "jobs/store.h"
+
+#define RECONCILE_SOURCES_MAX 1024 /* one for each Namespace of a list; more than that asks for '*' and a selector */
+#define RECONCILE_BACKOFF_FIRST_MS 1000
+#define RECONCILE_BACKOFF_LAST_MS 300000  /* of one Job, or of a Namespace that forbids deletion */
+#define RECONCILE_PAUSE_FIRST_MS 800
+#define RECONCILE_PAUSE_LAST_MS 30000     /* of all deletions, while the API server is in trouble */
+#define RECONCILE_PASS_ATTEMPTS 4         /* one pass: a Job that could not be deleted so often has failed */
+#define RECONCILE_PASS_WAIT_MAX_MS 60000  /* one pass: a server that wants more patience than this has refused */
+#define RECONCILE_SLEEP_MAX_MS 60000      /* look at the clocks at least this often: they may be stepped */
+
+struct reconcile;
+
+/* An answer to a DELETE or a GET. */
+struct reconcile_answer {
+    int status;             /* 0: none */
+    bool sent;              /* without an answer: the server may have acted */
+    int64_t retry_after_ms; /* -1: not given */
+    const char *message;    /* for people */
+    const json_t *body;     /* NULL unless it was JSON */
+};
+
+struct reconcile_ports {
+    void *arg;
+    /* Send DELETE with Background, preconditions job->uid and job->resource_version. The answer goes to
+     * reconcile_on_delete, never from within. -1: it could not be sent. */
+    int (*delete_job)(void *arg, const struct job *job);
+    /* Send GET; the answer goes to reconcile_on_get with this uid, never from within. */
+    int (*get_job)(void *arg, const char *namespace, const char *name, const char *uid);
+    /* To the register; takes the request. NULL in a dry run: nothing is recorded and nothing deleted. */
+    void (*submit)(void *arg, struct history_request *request);
+    /* Call reconcile_run soon. */
+    void (*wake)(void *arg);
+};
+
+struct reconcile_settings {
+    const struct policy *policy;       /* borrowed; may change, then reconcile_policy_changed */
+    const struct evidence_settings *evidence; /* borrowed; may change */
+    int64_t delete_qps;                /* 0: unlimited */
+    int64_t max_in_flight;
+    bool has_selector;                 /* a Job that leaves the selection looks deleted: look before believing it */
+    bool one_pass;                     /* sweep: give up after some attempts instead of trying for ever */
+    enum namespace_view missing_namespace;
+};
+
+struct reconcile_counts {
+    int64_t seen, unfinished, recorded, deleted, would_delete, waiting, kept, failed, pending;
+};
+
+struct reconcile *reconcile_create(
+        const struct reconcile_settings *settings, const struct reconcile_ports *ports, struct error *err);
+void reconcile_destroy(struct reconcile *r);
+/* The reloadable numbers of the settings. */
+void reconcile_set_limits(struct reconcile *r, int64_t delete_qps, int64_t max_in_flight);
+
+struct store *reconcile_store(struct reconcile *r);
+struct skew *reconcile_skew(struct reconcile *r);
+
+/* Rows of the register that were open at the start. Settled by the first whole list of their source. */
+int reconcile_add_open_row(struct reconcile *r, const char *namespace, const char *name, const char *uid,
+        enum run_state state, uint16_t source, struct error *err) must_check;
+
+/* Jobs as they come. source: which reflector. template: text of spec.template or "". */
+void reconcile_list_begins(struct reconcile *r, uint16_t source);
+void reconcile_on_job(
+        struct reconcile *r, uint16_t source, const json_t *object, const char *template, size_t template_len);
+void reconcile_on_job_deleted(
+        struct reconcile *r, uint16_t source, const json_t *object, const char *template, size_t template_len);
+/* Something in this list could not be read: what is not in it need not be gone. */
+void reconcile_list_is_partial(struct reconcile *r, uint16_t source);
+void reconcile_list_complete(struct reconcile *r, uint16_t source);
+
+/* Something around the Jobs changed: decide again. NULL: all of them. */
+void reconcile_namespace_changed(struct reconcile *r, const char *namespace);
+void reconcile_cronjob_changed(struct reconcile *r, const char *cronjob_uid);
+void reconcile_policy_changed(struct reconcile *r);
+
+/* While false, no deletion of this source's Jobs is started. False at first. */
+void reconcile_set_fresh(struct reconcile *r, uint16_t source, bool fresh);
+void reconcile_set_recording(struct reconcile *r, bool possible);
+/* No new deletions from here on; what is in flight goes on. */
+void reconcile_stop(struct reconcile *r);
+
+void reconcile_on_durable(struct reconcile *r, const struct history_request *request);
+/* The register can never take this request (it has no such run). */
+void reconcile_on_refused(struct reconcile *r, const struct history_request *request);
+void reconcile_on_delete(struct reconcile *r, const char *uid, const struct reconcile_answer *answer);
+void reconcile_on_get(struct reconcile *r, const char *uid, const struct reconcile_answer *answer);
+
+/* Does what is due. Returns after how many ms to call again, at most RECONCILE_SLEEP_MAX_MS. */
+int64_t reconcile_run(struct reconcile *r);
+
+/* Requests and intents under way. */
+int64_t reconcile_in_flight(const struct reconcile *r);
+/* One pass: whether nothing is left that could still happen. */
+bool reconcile_is_done(const struct reconcile *r);
+struct reconcile_counts reconcile_count(const struct reconcile *r);

@@ -1,0 +1,69 @@
+/*
+ * client: requests to one API server, with its login. Loop thread.
+ *
+ * Adds to http: the base URL, authorization (asked for each time, and once more after a 401), and what the API server says
+ * in its Status objects. A call ends in exactly one of two ways: done is called, or the caller cancels it.
+ */
+#pragma once
+
+#include <jansson.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/error.h"
+#include "base/loop.h"
+#include "kube/http.h"
+#include "kube/kubeconfig.h"
+
+#define CLIENT_BODY_MAX (4u << 20) /* of an answer that is collected: one object, at most as large as etcd takes */
+#define CLIENT_REQUEST_TIMEOUT_MS 30000
+
+struct client;
+struct client_call;
+
+struct client_answer {
+    int status;              /* 0: no answer came */
+    bool sent;               /* without an answer: whether the server may have acted on the request */
+    int64_t retry_after_ms;  /* -1: not given */
+    const char *reason;      /* the Status object's, such as "Forbidden"; NULL */
+    const char *message;     /* for people: the Status object's, or what went wrong; never NULL when status is not 2xx */
+    const json_t *body;      /* parsed, where it was collected and is JSON; else NULL */
+};
+
+struct client_request {
+    const char *method;       /* "GET" */
+    const char *path;         /* "/apis/batch/v1/jobs?limit=500" */
+    const char *body;         /* JSON or NULL */
+    const char *content_type; /* NULL: application/json */
+    enum http_lane lane;
+    int64_t timeout_ms;       /* 0: CLIENT_REQUEST_TIMEOUT_MS */
+    void *arg;
+    /* The headers of a 200 are here. May be NULL. */
+    void (*opened)(void *arg);
+    /* A piece of a 200's body. NULL: bodies are collected. Bodies of other statuses are always collected. */
+    enum http_data_result (*data)(void *arg, const char *data, size_t len);
+    void (*done)(void *arg, const struct client_answer *answer);
+};
+
+struct client_handler {
+    void *arg;
+    /* An answer came whose Date header says date_ms; by the monotonic clock, the request was not sent before sent_ms, and
+     * its headers were here at received_ms. */
+    void (*date)(void *arg, int64_t sent_ms, int64_t received_ms, int64_t date_ms);
+};
+
+/* Borrows the config. handler may be NULL. */
+struct client *client_create(
+        struct loop *loop, const struct kube_config *config, const struct client_handler *handler, struct error *err);
+void client_destroy(struct client *client);
+
+/* NULL only when out of memory or when the URL is impossible: everything else is told by done. */
+struct client_call *client_start(struct client *client, const struct client_request *request, struct error *err);
+/* done is not called any more. NULL is fine. */
+void client_cancel(struct client_call *call);
+/* After data returned HTTP_PAUSE. */
+void client_resume(struct client_call *call);
+
+/* Append text for use in a URL, percent-encoded (RFC 3986 unreserved characters stand). */
+struct strbuf;
+void client_add_escaped(struct strbuf *buf, const char *text);

@@ -1,0 +1,74 @@
+/*
+ * http: requests on libcurl's multi interface, driven by the loop. Loop thread.
+ *
+ * Who owns what: http_start returns a transfer that belongs to this module. It ends in exactly one of two ways: on_done is
+ * called, or the caller cancels it; after either the pointer is dead. Callbacks may start and cancel any transfer, their
+ * own too, but not destroy the http. No callback comes from within http_start. Nothing here knows of Kubernetes.
+ */
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/error.h"
+#include "base/loop.h"
+
+#define HTTP_CONNECT_TIMEOUT_MS 10000
+#define HTTP_TCP_USER_TIMEOUT_MS 30000 /* unacknowledged data for this long: the peer is gone (half-open watch) */
+#define HTTP_KEEPALIVE_S 15            /* idle this long, probe */
+#define HTTP_CONNECTIONS_MAX 64        /* kept open to be used again: above max-in-flight's default */
+
+struct http;
+struct http_transfer;
+
+/* Where to, and how to be sure who answers. Borrowed for the time of http_start. NULL: not set. */
+struct http_target {
+    const char *ca_file, *ca_pem;
+    const char *cert_file, *cert_pem, *key_file, *key_pem;
+    const char *tls_server_name, *proxy_url;
+    bool insecure;
+};
+
+enum http_lane {
+    HTTP_LANE_SHARED, /* may share an HTTP/2 connection with others */
+    HTTP_LANE_OWN     /* HTTP/1.1: a connection of its own while it lasts, so that nothing can starve it */
+};
+
+enum http_data_result { HTTP_GO_ON, HTTP_PAUSE, HTTP_ABORT };
+
+struct http_result {
+    int status;             /* 0 when there was no answer */
+    const char *failure;    /* NULL when a whole answer came; else what went wrong, for people */
+    bool sent;              /* without an answer: whether the request may have reached the server */
+    int64_t retry_after_ms; /* -1 when not given */
+    int64_t date_ms;        /* the Date header, TIME_NONE */
+    int64_t sent_ms, answered_ms; /* monotonic: the request was not sent before, the headers were here by then */
+};
+
+struct http_request {
+    const char *method, *url;
+    const char *const *headers; /* "Name: value", NULL-terminated */
+    const char *body;           /* NULL: none */
+    const struct http_target *target;
+    enum http_lane lane;
+    int64_t timeout_ms; /* of the whole transfer */
+    void *arg;
+    /* The headers are here. May be NULL. */
+    void (*on_head)(void *arg, int status);
+    /* A piece of the body. status is known by then. HTTP_PAUSE: this piece was taken, no more until http_resume.
+     * HTTP_ABORT: on_done follows with a failure. */
+    enum http_data_result (*on_data)(void *arg, struct http_transfer *transfer, const char *data, size_t len);
+    void (*on_done)(void *arg, const struct http_result *result);
+};
+
+struct http *http_create(struct loop *loop, struct error *err);
+/* Cancels what is under way: no callback follows. */
+void http_destroy(struct http *http);
+
+/* Copies what it needs of the request. */
+struct http_transfer *http_start(struct http *http, const struct http_request *request, struct error *err);
+void http_cancel(struct http_transfer *transfer);
+void http_resume(struct http_transfer *transfer);
+/* 0 before the status line. */
+int http_status(const struct http_transfer *transfer);

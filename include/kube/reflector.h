@@ -1,0 +1,72 @@
+/*
+ * reflector: keeps a handler told of every object of one kind, by LIST and then WATCH. Knows nothing of what they mean.
+ * Loop thread.
+ *
+ * The rules are client-go's tools/cache/reflector.go: a list in chunks (limit, continue; a 410 on a later page lists again
+ * in full); a watch from the list's resourceVersion with bookmarks; every event moves the resourceVersion, which is opaque; a
+ * cut watch is resumed after a backoff without a new list; 410, as a status, as an ERROR event or on continue, lists
+ * again; an own deadline a little past the server's; a watch that ends at once and empty counts as a failure.
+ */
+#pragma once
+
+#include <jansson.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/error.h"
+#include "base/loop.h"
+#include "kube/client.h"
+
+#define REFLECTOR_PAGE 500
+#define REFLECTOR_LIST_TIMEOUT_MS 120000   /* a page; slower than this is not coming */
+#define REFLECTOR_FULL_LIST_TIMEOUT_MS 600000
+#define REFLECTOR_WATCH_MIN_S 300
+#define REFLECTOR_WATCH_MAX_S 600
+#define REFLECTOR_WATCH_GRACE_MS 15000     /* past the server's own time-out */
+#define REFLECTOR_BACKOFF_FIRST_MS 800
+#define REFLECTOR_BACKOFF_LAST_MS 30000
+#define REFLECTOR_HEALTHY_MS 120000        /* a watch that lived this long resets the backoff */
+
+struct reflector;
+
+enum reflector_change { REFLECTOR_LISTED, REFLECTOR_CHANGED, REFLECTOR_DELETED };
+
+struct reflector_failure {
+    const char *doing;    /* "list" or "watch" */
+    int status;           /* HTTP status, 0: no answer */
+    const char *message;  /* for people */
+    int64_t retry_in_ms;  /* -1: gave up (list-only mode) */
+};
+
+/* All callbacks run on the loop, some of them within libcurl's: they may start requests and call reflector_resume, but not
+ * destroy the reflector. Pointers are borrowed for the call. */
+struct reflector_handler {
+    void *arg;
+    /* A full list begins: what is not LISTED between this and complete() is gone. A list that fails begins anew. */
+    void (*begin)(void *arg);
+    /* template: the text of spec.template, "" when there is none. */
+    void (*item)(void *arg, enum reflector_change change, const json_t *object, const char *template, size_t template_len);
+    /* An item that is not JSON a Kubernetes server would send. It is skipped. */
+    void (*unreadable)(void *arg, const char *why);
+    void (*complete)(void *arg);
+    /* false: take no more for now; call reflector_resume later. */
+    bool (*has_room)(void *arg);
+    /* The watch is open: from now on what the handler knows is fresh. */
+    void (*watching)(void *arg);
+    /* It failed, and what the handler knows may be stale until watching(). */
+    void (*failed)(void *arg, const struct reflector_failure *failure);
+};
+
+struct reflector_settings {
+    const char *path;  /* "/apis/batch/v1/jobs", copied */
+    const char *query; /* further parameters, escaped, such as "labelSelector=app%3Dx", or "". Copied */
+    bool list_only;    /* complete() once, no watch */
+    int attempts;      /* list_only: give up after so many failures; and at once on 401, 403, 404 */
+};
+
+struct reflector *reflector_create(struct loop *loop, struct client *client, const struct reflector_settings *settings,
+        const struct reflector_handler *handler, struct error *err);
+void reflector_destroy(struct reflector *reflector);
+void reflector_start(struct reflector *reflector);
+void reflector_resume(struct reflector *reflector);
