@@ -12,7 +12,7 @@ DESTDIR ?=
 PACKAGES_BUILD := gcc libc6-dev pkg-config libcurl4-openssl-dev libssl-dev libjansson-dev libev-dev libinih-dev \
 	libsqlite3-dev libyaml-dev uthash-dev
 PACKAGES_DEMO  := libmicrohttpd-dev
-PACKAGES_CHECK := $(PACKAGES_DEMO) check clang clang-tidy clang-format cppcheck libclang-rt-14-dev openssl curl jq sqlite3
+PACKAGES_CHECK := shellcheck $(PACKAGES_DEMO) check clang clang-tidy clang-format cppcheck libclang-rt-14-dev openssl curl jq sqlite3
 PACKAGES_E2E   := $(PACKAGES_CHECK) ca-certificates xz-utils dpkg-dev procps
 
 WARNINGS := -Wall -Wextra -Werror -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wwrite-strings -Wformat=2

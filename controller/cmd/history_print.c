@@ -172,11 +172,16 @@ static void add_json(struct strbuf *buf, const json_t *value) {
     }
 }
 
-/* Whether text was JSON, and has been added. */
+/* Whether text was JSON, and has been added. Short of memory, the buffer has failed. */
 static bool add_stored_json(struct strbuf *buf, const char *text) {
-    json_t *value = json_loads(text, JSON_DECODE_ANY, NULL);
-    if (!value)
+    json_error_t why = {0};
+    json_t *value = json_loads(text, JSON_DECODE_ANY, &why);
+    if (!value) {
+        /* Where jansson says nothing, it was memory too. */
+        if (!why.text[0] || json_error_code(&why) == json_error_out_of_memory)
+            buf->failed = true;
         return false;
+    }
     add_json(buf, value);
     json_decref(value);
     return true;
@@ -244,7 +249,7 @@ int history_print_manifest(FILE *out, const struct history_row *row, struct erro
                 "no manifest of %s/%s is on record: was 'manifest' switched off under [history]?", row->run.namespace,
                 row->run.job_name);
     struct strbuf buf = STRBUF_INIT(RECORD_BYTES_MAX);
-    if (!add_stored_json(&buf, text)) {
+    if (!add_stored_json(&buf, text) && !strbuf_failed(&buf)) {
         strbuf_finish(&buf);
         return error_set(err, ERROR_FORMAT, "the manifest of %s/%s on record is not JSON", row->run.namespace,
                 row->run.job_name);

@@ -284,7 +284,7 @@ static int run(struct plan_command *c, struct error *err) {
         return error_set(err, ERROR_USAGE, "-f takes the Jobs as they are: select them with 'kubectl get jobs -l'");
     if (common_load_config(&c->common, &c->config, err) < 0)
         return -1;
-    log_configure(LOG_WARN, c->config->log_format);
+    log_configure(LOG_ERROR, c->config->log_format); /* what is worth a warning is a row of the table */
     if (gather(c, err) < 0)
         return -1;
     int64_t now_ms = c->at_ms;

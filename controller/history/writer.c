@@ -324,8 +324,7 @@ static bool deliver_done(struct writer *writer, struct chain *done, const bool *
         struct history_request *request = done->head;
         done->head = request->next;
         account(writer, request);
-        if (writer->handler.durable)
-            writer->handler.durable(writer->handler.arg, request);
+        writer->handler.durable(writer->handler.arg, request);
         history_request_destroy(request);
     }
     chain_destroy(done);

@@ -33,7 +33,8 @@ struct credentials {
     int64_t ended_ms;     /* monotonic */
     struct error failure; /* of the last run; ERROR_NONE when it was a success */
     struct waiter *waiters;
-    bool *gone; /* set by destroy while a callback is being called */
+    int delivering; /* nested; meanwhile destroy leaves the last step, the memory, to deliver */
+    bool destroyed;
 };
 
 /* ---- The login ---- */
@@ -130,10 +131,9 @@ static int refresh_token(struct credentials *c, struct error *err) {
 
 /* ---- Plugins ---- */
 
-/* Tell all who wait for a run up to this one. Anything may be gone after each call. */
+/* Tell all who wait for a run up to this one. The credentials may be gone afterwards. */
 static void deliver(struct credentials *c, uint64_t run) {
-    bool gone = false, *outer = c->gone;
-    c->gone = &gone;
+    c->delivering++;
     for (struct waiter **at = &c->waiters; *at;) {
         struct waiter waiter = **at;
         if (waiter.run > run) {
@@ -147,14 +147,11 @@ static void deliver(struct credentials *c, uint64_t run) {
             answer(c, waiter.ready, waiter.arg);
         else
             waiter.ready(waiter.arg, NULL, &failure);
-        if (gone) {
-            if (outer)
-                *outer = true;
-            return;
-        }
-        at = &c->waiters;
+        at = &c->waiters; /* anything may have happened to the list; after destroy it is empty */
     }
-    c->gone = outer;
+    c->delivering--;
+    if (c->destroyed && !c->delivering)
+        free(c);
 }
 
 /* The run is over: login or failure is set. */
@@ -226,15 +223,16 @@ struct credentials *credentials_create(struct loop *loop, const struct kube_conf
 void credentials_destroy(struct credentials *c) {
     if (!c)
         return;
-    if (c->gone)
-        *c->gone = true;
     plugin_destroy(c->plugin);
     for (struct waiter *waiter = c->waiters, *next; waiter; waiter = next) {
         next = waiter->next;
         free(waiter);
     }
+    c->waiters = NULL;
     login_finish(&c->login);
-    free(c);
+    c->destroyed = true;
+    if (!c->delivering)
+        free(c);
 }
 
 void credentials_ask(struct credentials *c,

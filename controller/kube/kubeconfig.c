@@ -74,7 +74,7 @@ static int read_file(
             result = error_set(err, ERROR_USAGE, "is not a text");
     }
     strbuf_finish(&text);
-    if (result < 0) {
+    if (result < 0 || !data) {
         free(data);
         if (err && err->kind != ERROR_NOMEM)
             name_file(path, err);
@@ -135,8 +135,8 @@ static int add_source(struct sources *sources, const char *path, const char *tex
 }
 
 static int read_source(struct sources *sources, const char *path, struct error *err) {
-    char *text;
-    size_t len;
+    char *text = NULL;
+    size_t len = 0;
     /* Not only regular files: kubectl reads "--kubeconfig <(command)" too. */
     if (read_file(path, false, KUBECONFIG_MAX, &text, &len, err) < 0)
         return -1;

@@ -104,7 +104,7 @@ static int get_text(json_t *map, const char *key, const char **ret, struct error
 }
 
 static int take_client_cert(json_t *status, struct login *login, struct error *err) {
-    const char *cert, *key;
+    const char *cert = NULL, *key = NULL;
     int64_t not_after;
     if (get_text(status, "clientCertificateData", &cert, err) < 0 || get_text(status, "clientKeyData", &key, err) < 0)
         return -1;
@@ -127,7 +127,7 @@ static int take_client_cert(json_t *status, struct login *login, struct error *e
 }
 
 static int take_expiry(json_t *status, struct login *login, struct error *err) {
-    const char *expires;
+    const char *expires = NULL;
     if (get_text(status, "expirationTimestamp", &expires, err) < 0)
         return -1;
     if (expires && timestamp_parse(expires, &login->expires_ms, NULL) < 0)
@@ -136,7 +136,7 @@ static int take_expiry(json_t *status, struct login *login, struct error *err) {
 }
 
 static int take_status(json_t *status, struct login *login, struct error *err) {
-    const char *token;
+    const char *token = NULL;
     char when[TIMESTAMP_TEXT_MAX];
     if (!json_is_object(status))
         return error_set(err, ERROR_USAGE, "answered without a status");
@@ -155,7 +155,7 @@ static int take_status(json_t *status, struct login *login, struct error *err) {
 }
 
 static int take_credential(json_t *root, const char *api_version, struct login *login, struct error *err) {
-    const char *kind, *version;
+    const char *kind = NULL, *version = NULL;
     char shown[64 * 6];
     if (!json_is_object(root))
         return error_set(err, ERROR_USAGE, "printed JSON that is not an ExecCredential");

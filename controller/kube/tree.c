@@ -40,13 +40,15 @@ static void node_destroy(struct tree_node *node) {
 }
 
 static int builder_fail(const struct builder *tree, const yaml_event_t *event, struct error *err, const char *what) {
-    return error_set(err, ERROR_USAGE, "%s:%zu: %s", tree->shown, event->start_mark.line + 1, what);
+    error_set(err, ERROR_USAGE, "%s:%zu: %s", tree->shown, event->start_mark.line + 1, what);
+    return -1;
 }
 
 /* Takes the node, on failure too. */
 static int builder_add(struct builder *tree, struct tree_node *node, const yaml_event_t *event, struct error *err) {
     struct tree_node *parent = tree->depth ? tree->open[tree->depth - 1] : NULL;
     if (!parent) {
+        node_destroy(tree->root); /* NULL: a document has one root */
         tree->root = node;
         return 0;
     }
@@ -247,7 +249,7 @@ int tree_find(const struct tree_place *place, const struct tree_node *map, const
 
 int tree_find_text(const struct tree_place *place, const struct tree_node *map, const char *key, const char **ret,
         struct error *err) {
-    const struct tree_node *found;
+    const struct tree_node *found = NULL;
     if (tree_find(place, map, key, TREE_TEXT, &found, err) < 0)
         return -1;
     *ret = found && found->text[0] ? found->text : NULL;
@@ -286,7 +288,7 @@ int tree_take_line(
 int tree_take_bool(
         const struct tree_place *place, const struct tree_node *map, const char *key, bool *ret, struct error *err) {
     static const char *const words[] = {"true", "yes", "on", "y", "false", "no", "off", "n"};
-    const struct tree_node *found;
+    const struct tree_node *found = NULL;
     if (tree_find(place, map, key, TREE_TEXT, &found, err) < 0)
         return -1;
     if (!found)

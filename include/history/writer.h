@@ -8,6 +8,8 @@
  * durable(), so that no DELETE follows, and the requests around it go on. Requests that did not become durable by the
  * end of writer_close are answered by nobody.
  *
+ * Failure, recovery and refusals are logged here: a handler need not.
+ *
  * Between batches the thread removes rows past the retention, a few at a time, at the start and every hour.
  *
  * Loop thread, but for what runs inside. Callbacks may submit, and may close the writer.
@@ -30,6 +32,7 @@ struct writer_settings {
     int64_t retention_ms; /* DURATION_NEVER: no pruning */
 };
 
+/* Each but durable may be NULL. */
 struct writer_handler {
     void *arg;
     /* A request is on disk. Borrowed: destroyed after the call. */
@@ -38,7 +41,7 @@ struct writer_handler {
     void (*failing)(void *arg, const char *why);
     /* The queue has room again after it was full. */
     void (*room)(void *arg);
-    /* A request that can never be applied, and why. Borrowed: destroyed after the call. May be NULL. */
+    /* A request that can never be applied, and why. Borrowed: destroyed after the call. */
     void (*refused)(void *arg, const struct history_request *request, const char *why);
 };
 
@@ -55,8 +58,7 @@ bool writer_has_room(const struct writer *writer);
 /* Number of requests submitted and not yet answered by durable() or refused(). */
 size_t writer_pending(const struct writer *writer);
 
-/* Rows still open, read at start before the first submit. Blocks, also for what the thread is at. As history_each_open.
- */
+/* As history_each_open, for the start, before the first submit. Blocks, also for what the thread is at. */
 int writer_each_open(struct writer *writer, const char *cluster,
         int (*each)(void *arg, const struct history_open_run *run, struct error *err), void *arg,
         struct error *err) must_check;

@@ -108,7 +108,7 @@ free_ports() { # free_ports N: that many loopback ports that nobody listens on n
 
 # ---------------------------------------------------------------- the control plane
 
-# cluster_start [no-controllers]
+# cluster_start [with-controllers|no-controllers]
 # Sets E2E, E2E_MINOR (the API server's minor version), E2E_KCM (1 where there is a kube-controller-manager),
 # KUBECONFIG (admin's), CRONJOB_API, API (its URL) and puts the assets' kubectl first on the PATH.
 cluster_start() {
@@ -490,12 +490,10 @@ sexton() {
 }
 # sexton_start: `sexton run`, once it watches Jobs. Sets SEXTON_PID; the log is run.log.
 sexton_start() {
-	local began watches
+	local watches
 	watches=$(audit_requests "${SEXTON_AS:-sexton}" | grep -c '^watch jobs' || true)
-	began=$(now_ms)
 	sexton_spawn run
 	wait_until 20 "sexton to watch Jobs" sexton_watches_again "$((watches + 1))"
-	SEXTON_STARTED_MS=$began
 }
 sexton_watches_again() {
 	alive "$SEXTON_PID" || fail "sexton ended by itself: $(tail -n 3 "$SCENARIO_DIR/run.log")"

@@ -22,7 +22,7 @@ struct sim_options {
     const char *token_file;
     const char *tls_cert;
     const char *tls_key;
-    const char *tls_ca;         /* for the kubeconfig only; the certificate itself when not given */
+    const char *tls_ca; /* for the kubeconfig only; the certificate itself when not given */
     const char *client_ca;
     const char *kubeconfig_out;
     const char *loads[SIM_MAX_LOADS];
@@ -34,7 +34,7 @@ struct sim_options {
     int64_t failed_percent;
     int64_t bookmark_ms;
     int64_t watch_window;
-    int64_t settle_ms;          /* CronJob status follows a finished Job this much later; 0: never */
+    int64_t settle_ms; /* CronJob status follows a finished Job this much later; 0: never */
     int64_t first_rv;
     const char *cronjob_version;
 };
@@ -49,16 +49,16 @@ struct sim_watch;
 struct sim {
     struct sim_options opt;
     pthread_mutex_t lock;
-    pthread_cond_t changed;     /* on CLOCK_MONOTONIC */
+    pthread_cond_t changed; /* on CLOCK_MONOTONIC */
     bool stopping;
-    int64_t date_skew_ms;       /* added to the Date header, and to nothing else */
+    int64_t date_skew_ms; /* added to the Date header, and to nothing else */
     struct sim_store *store;
     struct sim_faults *faults;
     struct sim_stats *stats;
     struct sim_gc *gc;
-    struct sim_world *world;    /* NULL without a demo */
-    struct sim_watch *watches;  /* all that are open */
-    int64_t bytes_sent;         /* of bodies */
+    struct sim_world *world;   /* NULL without a demo */
+    struct sim_watch *watches; /* all that are open */
+    int64_t bytes_sent;        /* of bodies */
 };
 
 /* Locked. Waits for a change, or until until_ms on the monotonic clock. */

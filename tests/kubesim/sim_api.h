@@ -16,7 +16,7 @@ void sim_api_forbid(const struct sim_request *req, struct sim_reply *reply);
 
 /* The DeleteOptions of a request, from body and query; borrowed strings within the tree. */
 struct sim_delete_options {
-    json_t *tree;               /* to be decref'ed; NULL if there is no body */
+    json_t *tree; /* to be decref'ed; NULL if there is no body */
     const char *uid;
     const char *rv;
     const char *propagation;

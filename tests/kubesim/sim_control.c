@@ -9,25 +9,22 @@
 #include <stdlib.h>
 #include <string.h>
 
-static void reply_ok(struct sim_reply *reply)
-{
+static void reply_ok(struct sim_reply *reply) {
     sim_reply_json(reply, 200, json_pack("{s:b}", "ok", 1));
 }
 
 /* NULL after having answered. */
-static json_t *control_body(const struct sim_request *req, struct sim_reply *reply)
-{
+static json_t *control_body(const struct sim_request *req, struct sim_reply *reply) {
     json_error_t error = {0};
     json_t *body = req->body ? json_loadb(req->body, req->body_length, JSON_ALLOW_NUL, &error) : NULL;
 
     if (!body)
         sim_reply_error(reply, 400, NULL, NULL, "kubesim: the body is not JSON: %s (line %d)",
-                        req->body ? error.text : "it is empty", error.line);
+                req->body ? error.text : "it is empty", error.line);
     return body;
 }
 
-static void control_stats(struct sim_request *req, struct sim_reply *reply)
-{
+static void control_stats(struct sim_request *req, struct sim_reply *reply) {
     struct sim *sim = req->sim;
     json_t *stats = sim_stats_counts(sim->stats);
     json_t *objects = json_object();
@@ -46,25 +43,21 @@ static void control_stats(struct sim_request *req, struct sim_reply *reply)
     sim_reply_json(reply, 200, stats);
 }
 
-static void control_reset(struct sim_request *req, struct sim_reply *reply)
-{
+static void control_reset(struct sim_request *req, struct sim_reply *reply) {
     sim_stats_reset(req->sim->stats);
     req->sim->bytes_sent = 0;
     reply_ok(reply);
 }
 
-static void control_audit(struct sim_request *req, struct sim_reply *reply)
-{
+static void control_audit(struct sim_request *req, struct sim_reply *reply) {
     sim_reply_json(reply, 200, sim_stats_audits(req->sim->stats));
 }
 
-static void control_list_faults(struct sim_request *req, struct sim_reply *reply)
-{
+static void control_list_faults(struct sim_request *req, struct sim_reply *reply) {
     sim_reply_json(reply, 200, sim_faults_list(req->sim->faults));
 }
 
-static void control_add_faults(struct sim_request *req, struct sim_reply *reply)
-{
+static void control_add_faults(struct sim_request *req, struct sim_reply *reply) {
     char *error = NULL;
     json_t *body = control_body(req, reply);
 
@@ -80,14 +73,12 @@ static void control_add_faults(struct sim_request *req, struct sim_reply *reply)
     json_decref(body);
 }
 
-static void control_clear_faults(struct sim_request *req, struct sim_reply *reply)
-{
+static void control_clear_faults(struct sim_request *req, struct sim_reply *reply) {
     sim_faults_clear(req->sim->faults);
     reply_ok(reply);
 }
 
-static void control_clock(struct sim_request *req, struct sim_reply *reply)
-{
+static void control_clock(struct sim_request *req, struct sim_reply *reply) {
     json_t *body = control_body(req, reply);
     json_t *skew = json_object_get(body, "dateSkewMs");
 
@@ -102,14 +93,12 @@ static void control_clock(struct sim_request *req, struct sim_reply *reply)
     json_decref(body);
 }
 
-static void control_compact(struct sim_request *req, struct sim_reply *reply)
-{
+static void control_compact(struct sim_request *req, struct sim_reply *reply) {
     sim_store_compact(req->sim->store);
     reply_ok(reply);
 }
 
-static void control_load(struct sim_request *req, struct sim_reply *reply)
-{
+static void control_load(struct sim_request *req, struct sim_reply *reply) {
     char *error = NULL;
     size_t count = 0;
 
@@ -120,18 +109,21 @@ static void control_load(struct sim_request *req, struct sim_reply *reply)
     free(error);
 }
 
-void sim_control_serve(struct sim_request *req, struct sim_reply *reply)
-{
+void sim_control_serve(struct sim_request *req, struct sim_reply *reply) {
     static const struct {
         const char *method;
         const char *path;
         void (*serve)(struct sim_request *, struct sim_reply *);
     } routes[] = {
-        {"GET", "/kubesim/stats", control_stats},          {"POST", "/kubesim/reset-stats", control_reset},
-        {"GET", "/kubesim/audit", control_audit},          {"GET", "/kubesim/faults", control_list_faults},
-        {"POST", "/kubesim/faults", control_add_faults},   {"DELETE", "/kubesim/faults", control_clear_faults},
-        {"POST", "/kubesim/clock", control_clock},         {"POST", "/kubesim/compact", control_compact},
-        {"POST", "/kubesim/load", control_load},
+            {"GET", "/kubesim/stats", control_stats},
+            {"POST", "/kubesim/reset-stats", control_reset},
+            {"GET", "/kubesim/audit", control_audit},
+            {"GET", "/kubesim/faults", control_list_faults},
+            {"POST", "/kubesim/faults", control_add_faults},
+            {"DELETE", "/kubesim/faults", control_clear_faults},
+            {"POST", "/kubesim/clock", control_clock},
+            {"POST", "/kubesim/compact", control_compact},
+            {"POST", "/kubesim/load", control_load},
     };
 
     for (size_t i = 0; i < sizeof(routes) / sizeof(routes[0]); i++) {

@@ -8,13 +8,13 @@
 #include <string.h>
 
 struct rule {
-    char *verb;                 /* patterns of fnmatch(3); NULL matches everything */
+    char *verb; /* patterns of fnmatch(3); NULL matches everything */
     char *resource;
     char *ns;
     char *name;
     char *path;
     int64_t skip;
-    int64_t times;              /* -1: without limit */
+    int64_t times; /* -1: without limit */
     int64_t hits;
     bool live;
     struct sim_action *action;
@@ -26,19 +26,16 @@ struct sim_faults {
     struct rule *rules;
 };
 
-struct sim_faults *sim_faults_create(void)
-{
+struct sim_faults *sim_faults_create(void) {
     return sim_alloc(sizeof(struct sim_faults));
 }
 
-struct sim_action *sim_action_ref(struct sim_action *action)
-{
+struct sim_action *sim_action_ref(struct sim_action *action) {
     atomic_fetch_add(&action->refs, 1);
     return action;
 }
 
-void sim_action_unref(struct sim_action *action)
-{
+void sim_action_unref(struct sim_action *action) {
     if (!action || atomic_fetch_sub(&action->refs, 1) != 1)
         return;
     free(action->message);
@@ -50,8 +47,7 @@ void sim_action_unref(struct sim_action *action)
     free(action);
 }
 
-static void rule_destroy(struct rule *rule)
-{
+static void rule_destroy(struct rule *rule) {
     free(rule->verb);
     free(rule->resource);
     free(rule->ns);
@@ -62,8 +58,7 @@ static void rule_destroy(struct rule *rule)
     free(rule);
 }
 
-void sim_faults_clear(struct sim_faults *faults)
-{
+void sim_faults_clear(struct sim_faults *faults) {
     while (faults->rules) {
         struct rule *next = faults->rules->next;
 
@@ -72,16 +67,14 @@ void sim_faults_clear(struct sim_faults *faults)
     }
 }
 
-void sim_faults_destroy(struct sim_faults *faults)
-{
+void sim_faults_destroy(struct sim_faults *faults) {
     if (!faults)
         return;
     sim_faults_clear(faults);
     free(faults);
 }
 
-static bool take_string(const json_t *value, char **out, size_t *out_length)
-{
+static bool take_string(const json_t *value, char **out, size_t *out_length) {
     if (!json_is_string(value))
         return false;
     free(*out);
@@ -92,8 +85,7 @@ static bool take_string(const json_t *value, char **out, size_t *out_length)
     return true;
 }
 
-static bool take_base64(const json_t *value, char **out, size_t *out_length)
-{
+static bool take_base64(const json_t *value, char **out, size_t *out_length) {
     const char *text = json_string_value(value);
     size_t length = 0;
     char *data = text ? sim_base64_decode(text, &length) : NULL;
@@ -106,41 +98,40 @@ static bool take_base64(const json_t *value, char **out, size_t *out_length)
     return true;
 }
 
-static bool take_number(const json_t *value, int64_t *out)
-{
+static bool take_number(const json_t *value, int64_t *out) {
     if (!json_is_integer(value) || json_integer_value(value) < 0)
         return false;
     *out = json_integer_value(value);
     return true;
 }
 
-static bool take_bool(const json_t *value, bool *out)
-{
+static bool take_bool(const json_t *value, bool *out) {
     *out = json_is_true(value);
     return json_is_boolean(value);
 }
 
-static bool action_take(struct sim_action *action, const char *key, const json_t *value)
-{
+static bool action_take(struct sim_action *action, const char *key, const json_t *value) {
     static const struct {
         const char *key;
         size_t offset;
-    } numbers[] = {
-        {"truncateAfter", offsetof(struct sim_action, truncate_after)},
-        {"stallAfter", offsetof(struct sim_action, stall_after)},
-        {"delayMs", offsetof(struct sim_action, delay_ms)},
-        {"bytesPerWrite", offsetof(struct sim_action, bytes_per_write)},
-        {"writeEveryMs", offsetof(struct sim_action, write_every_ms)},
-        {"watchEndAfterMs", offsetof(struct sim_action, watch_end_after_ms)},
-    }, switches[] = {
-        {"drop", offsetof(struct sim_action, drop)},
-        {"applyThenDrop", offsetof(struct sim_action, apply_then_drop)},
-        {"reset", offsetof(struct sim_action, reset)},
-        {"watchGone", offsetof(struct sim_action, watch_gone)},
-        {"duplicateEvents", offsetof(struct sim_action, duplicate)},
-        {"reorderEvents", offsetof(struct sim_action, reorder)},
-        {"deny", offsetof(struct sim_action, deny)},
-    };
+    } numbers[] =
+            {
+                    {"truncateAfter", offsetof(struct sim_action, truncate_after)},
+                    {"stallAfter", offsetof(struct sim_action, stall_after)},
+                    {"delayMs", offsetof(struct sim_action, delay_ms)},
+                    {"bytesPerWrite", offsetof(struct sim_action, bytes_per_write)},
+                    {"writeEveryMs", offsetof(struct sim_action, write_every_ms)},
+                    {"watchEndAfterMs", offsetof(struct sim_action, watch_end_after_ms)},
+            },
+      switches[] = {
+              {"drop", offsetof(struct sim_action, drop)},
+              {"applyThenDrop", offsetof(struct sim_action, apply_then_drop)},
+              {"reset", offsetof(struct sim_action, reset)},
+              {"watchGone", offsetof(struct sim_action, watch_gone)},
+              {"duplicateEvents", offsetof(struct sim_action, duplicate)},
+              {"reorderEvents", offsetof(struct sim_action, reorder)},
+              {"deny", offsetof(struct sim_action, deny)},
+      };
 
     for (size_t i = 0; i < sizeof(numbers) / sizeof(numbers[0]); i++) {
         if (strcmp(key, numbers[i].key) == 0)
@@ -182,12 +173,11 @@ static bool action_take(struct sim_action *action, const char *key, const json_t
     return false;
 }
 
-static bool rule_take_match(struct rule *rule, const json_t *match, char **ret_error)
-{
+static bool rule_take_match(struct rule *rule, const json_t *match, char **ret_error) {
     const char *key;
     json_t *value;
 
-    json_object_foreach((json_t *)match, key, value) {
+    json_object_foreach ((json_t *)match, key, value) {
         char **field = strcmp(key, "verb") == 0        ? &rule->verb
                        : strcmp(key, "resource") == 0  ? &rule->resource
                        : strcmp(key, "namespace") == 0 ? &rule->ns
@@ -203,12 +193,11 @@ static bool rule_take_match(struct rule *rule, const json_t *match, char **ret_e
     return true;
 }
 
-static bool rule_take(struct rule *rule, const json_t *source, char **ret_error)
-{
+static bool rule_take(struct rule *rule, const json_t *source, char **ret_error) {
     const char *key;
     json_t *value;
 
-    json_object_foreach((json_t *)source, key, value) {
+    json_object_foreach ((json_t *)source, key, value) {
         bool good;
 
         if (strcmp(key, "match") == 0) {
@@ -226,7 +215,7 @@ static bool rule_take(struct rule *rule, const json_t *source, char **ret_error)
             json_t *argument;
 
             good = json_object_size(value) > 0;
-            json_object_foreach(value, name, argument) {
+            json_object_foreach (value, name, argument) {
                 if (action_take(rule->action, name, argument))
                     continue;
                 *ret_error = sim_format("action.%s: not known, or of the wrong type or range", name);
@@ -247,8 +236,7 @@ static bool rule_take(struct rule *rule, const json_t *source, char **ret_error)
     return true;
 }
 
-static struct rule *rule_parse(const json_t *source, char **ret_error)
-{
+static struct rule *rule_parse(const json_t *source, char **ret_error) {
     struct rule *rule = sim_alloc(sizeof(*rule));
 
     rule->times = -1;
@@ -270,8 +258,7 @@ static struct rule *rule_parse(const json_t *source, char **ret_error)
     return rule;
 }
 
-bool sim_faults_add(struct sim_faults *faults, const json_t *rules, char **ret_error)
-{
+bool sim_faults_add(struct sim_faults *faults, const json_t *rules, char **ret_error) {
     struct sim_faults fresh = {NULL};
     struct rule **end = &fresh.rules;
     json_t *source;
@@ -281,7 +268,7 @@ bool sim_faults_add(struct sim_faults *faults, const json_t *rules, char **ret_e
         *ret_error = sim_strdup("the rules are an array");
         return false;
     }
-    json_array_foreach(rules, i, source) {
+    json_array_foreach (rules, i, source) {
         char *error = NULL;
 
         *end = rule_parse(source, &error);
@@ -299,8 +286,7 @@ bool sim_faults_add(struct sim_faults *faults, const json_t *rules, char **ret_e
     return true;
 }
 
-json_t *sim_faults_list(const struct sim_faults *faults)
-{
+json_t *sim_faults_list(const struct sim_faults *faults) {
     json_t *list = json_array();
 
     for (const struct rule *rule = faults->rules; rule; rule = rule->next) {
@@ -312,20 +298,17 @@ json_t *sim_faults_list(const struct sim_faults *faults)
     return list;
 }
 
-static bool pattern_match(const char *pattern, const char *value)
-{
+static bool pattern_match(const char *pattern, const char *value) {
     return !pattern || fnmatch(pattern, value, 0) == 0;
 }
 
-static bool rule_match(const struct rule *rule, const struct sim_call *call)
-{
+static bool rule_match(const struct rule *rule, const struct sim_call *call) {
     return pattern_match(rule->verb, call->verb) && pattern_match(rule->resource, call->resource) &&
            pattern_match(rule->ns, call->ns) && pattern_match(rule->name, call->name) &&
            pattern_match(rule->path, call->path);
 }
 
-static struct sim_action *faults_take(struct sim_faults *faults, const struct sim_call *call, bool live)
-{
+static struct sim_action *faults_take(struct sim_faults *faults, const struct sim_call *call, bool live) {
     for (struct rule *rule = faults->rules; rule; rule = rule->next) {
         if ((live && !rule->live) || rule->times == 0 || !rule_match(rule, call))
             continue;
@@ -341,18 +324,15 @@ static struct sim_action *faults_take(struct sim_faults *faults, const struct si
     return NULL;
 }
 
-struct sim_action *sim_faults_take(struct sim_faults *faults, const struct sim_call *call)
-{
+struct sim_action *sim_faults_take(struct sim_faults *faults, const struct sim_call *call) {
     return faults_take(faults, call, false);
 }
 
-struct sim_action *sim_faults_take_live(struct sim_faults *faults, const struct sim_call *call)
-{
+struct sim_action *sim_faults_take_live(struct sim_faults *faults, const struct sim_call *call) {
     return faults_take(faults, call, true);
 }
 
-bool sim_faults_denied(const struct sim_faults *faults, const struct sim_call *call)
-{
+bool sim_faults_denied(const struct sim_faults *faults, const struct sim_call *call) {
     for (const struct rule *rule = faults->rules; rule; rule = rule->next) {
         if (rule->action->deny && rule->times != 0 && rule_match(rule, call))
             return true;

@@ -15,24 +15,24 @@
 
 struct sim_action {
     atomic_uint refs;
-    int status;                 /* 0: as it would be */
+    int status; /* 0: as it would be */
     char *message;
     char *reason;
     char *content_type;
-    char *body;                 /* NULL: a Status, or what would be sent */
+    char *body; /* NULL: a Status, or what would be sent */
     size_t body_length;
     char *retry_after;
-    int64_t truncate_after;     /* bytes of body; -1: never */
-    int64_t stall_after;        /* the same */
+    int64_t truncate_after; /* bytes of body; -1: never */
+    int64_t stall_after;    /* the same */
     int64_t delay_ms;
-    int64_t bytes_per_write;    /* 0: as many as there are */
+    int64_t bytes_per_write; /* 0: as many as there are */
     int64_t write_every_ms;
     int64_t watch_end_after_ms; /* -1: never */
     char *raw;
     size_t raw_length;
     bool drop;
     bool apply_then_drop;
-    bool reset;                 /* connections that are cut get a RST */
+    bool reset; /* connections that are cut get a RST */
     bool watch_gone;
     bool duplicate;
     bool reorder;
@@ -42,7 +42,7 @@ struct sim_action {
 /* What a rule is matched with. Strings are borrowed and never NULL. */
 struct sim_call {
     const char *verb;
-    const char *resource;       /* "jobs", "jobs/status"; "" for what is not a resource */
+    const char *resource; /* "jobs", "jobs/status"; "" for what is not a resource */
     const char *ns;
     const char *name;
     const char *path;

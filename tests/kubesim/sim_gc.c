@@ -18,9 +18,9 @@ struct chore {
     enum chore_kind kind;
     enum sim_resource_id resource;
     char *ns;
-    char *name;             /* of the object; of the CronJob for CHORE_SETTLE */
-    char *uid;              /* of the object; of the Job for CHORE_SETTLE */
-    char *completion;       /* CHORE_SETTLE: completionTime of a success, else NULL */
+    char *name;       /* of the object; of the CronJob for CHORE_SETTLE */
+    char *uid;        /* of the object; of the Job for CHORE_SETTLE */
+    char *completion; /* CHORE_SETTLE: completionTime of a success, else NULL */
 };
 
 struct sim_gc {
@@ -31,8 +31,7 @@ struct sim_gc {
     size_t capacity;
 };
 
-struct sim_gc *sim_gc_create(struct sim_store *store, int64_t settle_ms)
-{
+struct sim_gc *sim_gc_create(struct sim_store *store, int64_t settle_ms) {
     struct sim_gc *gc = sim_alloc(sizeof(*gc));
 
     gc->store = store;
@@ -40,16 +39,14 @@ struct sim_gc *sim_gc_create(struct sim_store *store, int64_t settle_ms)
     return gc;
 }
 
-static void chore_clear(struct chore *chore)
-{
+static void chore_clear(struct chore *chore) {
     free(chore->ns);
     free(chore->name);
     free(chore->uid);
     free(chore->completion);
 }
 
-void sim_gc_destroy(struct sim_gc *gc)
-{
+void sim_gc_destroy(struct sim_gc *gc) {
     if (!gc)
         return;
     for (size_t i = 0; i < gc->count; i++)
@@ -58,9 +55,8 @@ void sim_gc_destroy(struct sim_gc *gc)
     free(gc);
 }
 
-static struct chore *chore_add(struct sim_gc *gc, enum chore_kind kind, int64_t delay_ms, const char *ns,
-                               const char *name, const char *uid)
-{
+static struct chore *chore_add(
+        struct sim_gc *gc, enum chore_kind kind, int64_t delay_ms, const char *ns, const char *name, const char *uid) {
     if (gc->count == gc->capacity) {
         gc->capacity = gc->capacity ? gc->capacity * 2 : 64;
         gc->chores = realloc(gc->chores, gc->capacity * sizeof(*gc->chores));
@@ -77,12 +73,11 @@ static struct chore *chore_add(struct sim_gc *gc, enum chore_kind kind, int64_t 
 }
 
 /* The name of the CronJob that controls it, borrowed; NULL if none does. */
-static const char *cronjob_of(const json_t *job)
-{
+static const char *cronjob_of(const json_t *job) {
     json_t *ref;
     size_t i;
 
-    json_array_foreach(json_object_get(json_object_get(job, "metadata"), "ownerReferences"), i, ref) {
+    json_array_foreach (json_object_get(json_object_get(job, "metadata"), "ownerReferences"), i, ref) {
         const char *kind = json_string_value(json_object_get(ref, "kind"));
 
         if (kind && strcmp(kind, "CronJob") == 0 && json_is_true(json_object_get(ref, "controller")))
@@ -91,12 +86,11 @@ static const char *cronjob_of(const json_t *job)
     return NULL;
 }
 
-static bool job_has_condition(const json_t *job, const char *type)
-{
+static bool job_has_condition(const json_t *job, const char *type) {
     json_t *condition;
     size_t i;
 
-    json_array_foreach(json_object_get(json_object_get(job, "status"), "conditions"), i, condition) {
+    json_array_foreach (json_object_get(json_object_get(job, "status"), "conditions"), i, condition) {
         const char *its = json_string_value(json_object_get(condition, "type"));
         const char *status = json_string_value(json_object_get(condition, "status"));
 
@@ -106,8 +100,7 @@ static bool job_has_condition(const json_t *job, const char *type)
     return false;
 }
 
-static void settle_queue(struct sim_gc *gc, const struct sim_version *version, bool gone)
-{
+static void settle_queue(struct sim_gc *gc, const struct sim_version *version, bool gone) {
     if (gc->settle_ms <= 0 || !version->owners)
         return;
     json_t *job = sim_version_object(version);
@@ -123,13 +116,11 @@ static void settle_queue(struct sim_gc *gc, const struct sim_version *version, b
     json_decref(job);
 }
 
-void sim_gc_job_changed(struct sim_gc *gc, const struct sim_version *job)
-{
+void sim_gc_job_changed(struct sim_gc *gc, const struct sim_version *job) {
     settle_queue(gc, job, false);
 }
 
-void sim_gc_removed(struct sim_gc *gc, const struct sim_resource *res, const struct sim_version *gone)
-{
+void sim_gc_removed(struct sim_gc *gc, const struct sim_resource *res, const struct sim_version *gone) {
     if (res->id == SIM_JOBS)
         settle_queue(gc, gone, true);
     if (res->id == SIM_JOBS || res->id == SIM_CRONJOBS || gone->owners)
@@ -137,22 +128,19 @@ void sim_gc_removed(struct sim_gc *gc, const struct sim_resource *res, const str
 }
 
 void sim_gc_terminating(struct sim_gc *gc, const struct sim_resource *res, const struct sim_version *version,
-                        enum sim_propagation propagation)
-{
-    enum chore_kind kind = res->id == SIM_NAMESPACES                ? CHORE_NAMESPACE
+        enum sim_propagation propagation) {
+    enum chore_kind kind = res->id == SIM_NAMESPACES                 ? CHORE_NAMESPACE
                            : propagation == SIM_PROPAGATE_FOREGROUND ? CHORE_FOREGROUND
                                                                      : CHORE_ORPHAN;
 
     chore_add(gc, kind, CHORE_DELAY_MS, version->ns, version->name, version->uid)->resource = res->id;
 }
 
-static int text_compare(const void *a, const void *b)
-{
+static int text_compare(const void *a, const void *b) {
     return strcmp(a, b);
 }
 
-static bool version_is_owned(const struct sim_version *version, void *const *uids)
-{
+static bool version_is_owned(const struct sim_version *version, void *const *uids) {
     bool owned = false;
     char *owners;
     char *rest;
@@ -168,9 +156,8 @@ static bool version_is_owned(const struct sim_version *version, void *const *uid
 }
 
 /* The owner itself may still be there: then it is its finalizer that waits. */
-static void version_orphan(struct sim_gc *gc, const struct sim_resource *res, struct sim_version *version,
-                           const char *uid)
-{
+static void version_orphan(
+        struct sim_gc *gc, const struct sim_resource *res, struct sim_version *version, const char *uid) {
     json_t *object = sim_version_object(version);
     json_t *metadata = json_object_get(object, "metadata");
     json_t *refs = json_object_get(metadata, "ownerReferences");
@@ -188,8 +175,7 @@ static void version_orphan(struct sim_gc *gc, const struct sim_resource *res, st
 }
 
 /* Deletes what these uids own, or with orphan set cuts it loose. Returns how many dependents are still there. */
-static size_t dependents_treat(struct sim_gc *gc, void *const *uids, const char *orphan)
-{
+static size_t dependents_treat(struct sim_gc *gc, void *const *uids, const char *orphan) {
     static const enum sim_resource_id kinds[] = {SIM_JOBS, SIM_PODS};
     size_t remaining = 0;
 
@@ -212,8 +198,7 @@ static size_t dependents_treat(struct sim_gc *gc, void *const *uids, const char 
     return remaining;
 }
 
-static void finalizer_drop(struct sim_gc *gc, const struct chore *chore, const char *finalizer)
-{
+static void finalizer_drop(struct sim_gc *gc, const struct chore *chore, const char *finalizer) {
     const struct sim_resource *res = sim_store_resource(gc->store, chore->resource);
     struct sim_version *version = sim_store_get(gc->store, res, chore->ns, chore->name);
 
@@ -232,8 +217,7 @@ static void finalizer_drop(struct sim_gc *gc, const struct chore *chore, const c
     json_decref(object);
 }
 
-static void chore_namespace(struct sim_gc *gc, const struct chore *chore)
-{
+static void chore_namespace(struct sim_gc *gc, const struct chore *chore) {
     const struct sim_resource *res = sim_store_resource(gc->store, SIM_NAMESPACES);
     struct sim_version *version;
     size_t remaining = 0;
@@ -262,8 +246,7 @@ static void chore_namespace(struct sim_gc *gc, const struct chore *chore)
         sim_store_remove(gc->store, res, version);
 }
 
-static void chore_settle(struct sim_gc *gc, const struct chore *chore)
-{
+static void chore_settle(struct sim_gc *gc, const struct chore *chore) {
     const struct sim_resource *res = sim_store_resource(gc->store, SIM_CRONJOBS);
     struct sim_version *version = sim_store_get(gc->store, res, chore->ns, chore->name);
 
@@ -293,8 +276,7 @@ static void chore_settle(struct sim_gc *gc, const struct chore *chore)
     json_decref(object);
 }
 
-static void chore_run(struct sim_gc *gc, const struct chore *chore)
-{
+static void chore_run(struct sim_gc *gc, const struct chore *chore) {
     void *uids = NULL;
 
     switch (chore->kind) {
@@ -309,7 +291,7 @@ static void chore_run(struct sim_gc *gc, const struct chore *chore)
             finalizer_drop(gc, chore, "orphan");
         } else if (dependents_treat(gc, &uids, NULL) > 0) {
             chore_add(gc, CHORE_FOREGROUND, CHORE_DELAY_MS, chore->ns, chore->name, chore->uid)->resource =
-                chore->resource;
+                    chore->resource;
         } else {
             finalizer_drop(gc, chore, "foregroundDeletion");
         }
@@ -324,13 +306,11 @@ static void chore_run(struct sim_gc *gc, const struct chore *chore)
     }
 }
 
-static void tree_keep(void *uid)
-{
+static void tree_keep(void *uid) {
     (void)uid;
 }
 
-void sim_gc_tick(struct sim_gc *gc)
-{
+void sim_gc_tick(struct sim_gc *gc) {
     int64_t now = sim_mono_ms();
     struct chore *due = sim_alloc((gc->count + 1) * sizeof(*due));
     size_t due_count = 0;

@@ -19,7 +19,7 @@ void sim_gc_destroy(struct sim_gc *gc);
 void sim_gc_job_changed(struct sim_gc *gc, const struct sim_version *job);
 void sim_gc_removed(struct sim_gc *gc, const struct sim_resource *res, const struct sim_version *gone);
 void sim_gc_terminating(struct sim_gc *gc, const struct sim_resource *res, const struct sim_version *version,
-                        enum sim_propagation propagation);
+        enum sim_propagation propagation);
 
 /* Does what is due. */
 void sim_gc_tick(struct sim_gc *gc);

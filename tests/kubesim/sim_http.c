@@ -19,11 +19,11 @@
 #include <sys/socket.h>
 
 enum {
-    BODY_LIMIT = 3 * 1024 * 1024,           /* kube-apiserver's MaxRequestBodyBytes */
+    BODY_LIMIT = 3 * 1024 * 1024, /* kube-apiserver's MaxRequestBodyBytes */
     CONTROL_BODY_LIMIT = 1024 * 1024 * 1024,
     CONNECTION_LIMIT = 4000,
-    CONNECTION_MEMORY = 256 * 1024,         /* also bounds a chunk: few and large ones for lists */
-    WHOLE_LIMIT = 2048,                     /* larger answers are chunked, as Go's net/http does it */
+    CONNECTION_MEMORY = 256 * 1024, /* also bounds a chunk: few and large ones for lists */
+    WHOLE_LIMIT = 2048,             /* larger answers are chunked, as Go's net/http does it */
     BACKLOG = 1024,
 };
 
@@ -38,8 +38,7 @@ struct sim_http {
 
 /* ---- who is let in ---- */
 
-static bool token_in_file(const char *path, const char *token)
-{
+static bool token_in_file(const char *path, const char *token) {
     size_t length = 0;
     char *text = sim_file_read(path, &length);
     char *rest = text;
@@ -56,8 +55,7 @@ static bool token_in_file(const char *path, const char *token)
     return found;
 }
 
-static bool request_has_certificate(const struct sim_http *http, struct MHD_Connection *connection)
-{
+static bool request_has_certificate(const struct sim_http *http, struct MHD_Connection *connection) {
     const union MHD_ConnectionInfo *info;
     unsigned int status = 1;
 
@@ -67,8 +65,7 @@ static bool request_has_certificate(const struct sim_http *http, struct MHD_Conn
     return info && http->verify_peer(info->tls_session, &status) == 0 && status == 0;
 }
 
-static bool request_is_authentic(const struct sim_http *http, const struct sim_request *req)
-{
+static bool request_is_authentic(const struct sim_http *http, const struct sim_request *req) {
     const struct sim_options *opt = &req->sim->opt;
     const char *header = sim_request_header(req, "Authorization");
     const char *token = header && strncmp(header, "Bearer ", 7) == 0 ? header + 7 : NULL;
@@ -84,14 +81,13 @@ static bool request_is_authentic(const struct sim_http *http, const struct sim_r
 
 /* ---- a request ---- */
 
-static struct sim_request *request_create(struct sim *sim, struct MHD_Connection *connection, const char *method,
-                                          const char *url)
-{
+static struct sim_request *request_create(
+        struct sim *sim, struct MHD_Connection *connection, const char *method, const char *url) {
     struct sim_request *req = sim_alloc(sizeof(*req));
 
     req->sim = sim;
     req->connection = connection;
-    req->method = strcmp(method, "HEAD") == 0   ? "GET"
+    req->method = strcmp(method, "HEAD") == 0     ? "GET"
                   : strcmp(method, "GET") == 0    ? "GET"
                   : strcmp(method, "POST") == 0   ? "POST"
                   : strcmp(method, "PUT") == 0    ? "PUT"
@@ -103,8 +99,7 @@ static struct sim_request *request_create(struct sim *sim, struct MHD_Connection
     return req;
 }
 
-static void request_destroy(struct sim_request *req)
-{
+static void request_destroy(struct sim_request *req) {
     if (!req)
         return;
     free(req->path);
@@ -117,8 +112,7 @@ static void request_destroy(struct sim_request *req)
     free(req);
 }
 
-static void request_take_body(struct sim_request *req, const char *data, size_t size)
-{
+static void request_take_body(struct sim_request *req, const char *data, size_t size) {
     size_t most = req->route == SIM_ROUTE_CONTROL ? CONTROL_BODY_LIMIT : BODY_LIMIT;
     size_t capacity = 4096;
 
@@ -136,8 +130,7 @@ static void request_take_body(struct sim_request *req, const char *data, size_t 
     req->body[req->body_length] = '\0';
 }
 
-static const char *canned_message(int code)
-{
+static const char *canned_message(int code) {
     switch (code) {
     case 401:
         return "Unauthorized";
@@ -156,8 +149,7 @@ static const char *canned_message(int code)
     }
 }
 
-static void reply_canned(struct sim_reply *reply, const struct sim_action *action)
-{
+static void reply_canned(struct sim_reply *reply, const struct sim_action *action) {
     int status = action->status ? action->status : 200;
 
     if (action->body || status < 400) {
@@ -170,13 +162,12 @@ static void reply_canned(struct sim_reply *reply, const struct sim_action *actio
         if (action->retry_after && sim_parse_uint(action->retry_after, &seconds))
             details = json_pack("{s:I}", "retryAfterSeconds", (json_int_t)seconds);
         sim_reply_error(reply, status, action->reason, details, "%s",
-                        action->message ? action->message : canned_message(status));
+                action->message ? action->message : canned_message(status));
     }
 }
 
 /* Its parts end up in messages. */
-static bool path_is_text(const struct sim_request *req)
-{
+static bool path_is_text(const struct sim_request *req) {
     json_t *text = json_string(req->path);
 
     json_decref(text);
@@ -184,8 +175,7 @@ static bool path_is_text(const struct sim_request *req)
 }
 
 /* Locked. */
-static void request_answer(struct sim_request *req, struct sim_reply *reply)
-{
+static void request_answer(struct sim_request *req, struct sim_reply *reply) {
     const struct sim_action *action = req->action;
 
     if (action && action->deny) {
@@ -205,7 +195,8 @@ static void request_answer(struct sim_request *req, struct sim_reply *reply)
         return;
     }
     if (!*req->method) {
-        sim_reply_error(reply, 405, NULL, json_object(), "the server does not allow this method on the requested resource");
+        sim_reply_error(
+                reply, 405, NULL, json_object(), "the server does not allow this method on the requested resource");
         return;
     }
     switch (req->route) {
@@ -231,8 +222,7 @@ static void request_answer(struct sim_request *req, struct sim_reply *reply)
 }
 
 /* Locked. code 0: nothing was done and nothing answered. */
-static void request_account(struct sim_request *req, int code, bool answered)
-{
+static void request_account(struct sim_request *req, int code, bool answered) {
     struct sim_delete_options options;
 
     sim_stats_count(req->sim->stats, req->verb, req->resource_name, answered ? code : 0);
@@ -240,20 +230,19 @@ static void request_account(struct sim_request *req, int code, bool answered)
         return;
     (void)sim_api_parse_delete(req, &options);
     sim_stats_audit(req->sim->stats, &(struct sim_audit){.ns = req->ns,
-                                                         .name = req->name,
-                                                         .resource = req->resource_name,
-                                                         .precondition_uid = options.uid,
-                                                         .precondition_rv = options.rv,
-                                                         .propagation = options.propagation,
-                                                         .time_ms = req->read_ms,
-                                                         .code = code,
-                                                         .answered = answered});
+                                             .name = req->name,
+                                             .resource = req->resource_name,
+                                             .precondition_uid = options.uid,
+                                             .precondition_rv = options.rv,
+                                             .propagation = options.propagation,
+                                             .time_ms = req->read_ms,
+                                             .code = code,
+                                             .answered = answered});
     json_decref(options.tree);
 }
 
 /* False: the connection is to be closed without an answer. */
-static bool request_serve(const struct sim_http *http, struct sim_request *req, struct sim_reply *reply)
-{
+static bool request_serve(const struct sim_http *http, struct sim_request *req, struct sim_reply *reply) {
     struct sim *sim = req->sim;
     const struct sim_action *action;
     bool authentic = req->route == SIM_ROUTE_CONTROL || request_is_authentic(http, req);
@@ -301,8 +290,7 @@ static bool request_serve(const struct sim_http *http, struct sim_request *req, 
     return answered;
 }
 
-static enum MHD_Result reply_send(struct MHD_Connection *connection, struct sim_reply *reply)
-{
+static enum MHD_Result reply_send(struct MHD_Connection *connection, struct sim_reply *reply) {
     uint64_t size = !reply->watch && reply->total <= WHOLE_LIMIT ? reply->total : MHD_SIZE_UNKNOWN;
     int status = reply->status;
     char date[SIM_TIME_SIZE];
@@ -325,16 +313,14 @@ static enum MHD_Result reply_send(struct MHD_Connection *connection, struct sim_
     return result;
 }
 
-static int connection_fd(struct MHD_Connection *connection)
-{
+static int connection_fd(struct MHD_Connection *connection) {
     const union MHD_ConnectionInfo *info = MHD_get_connection_info(connection, MHD_CONNECTION_INFO_CONNECTION_FD);
 
     return info ? info->connect_fd : -1;
 }
 
 static enum MHD_Result on_request(void *cls, struct MHD_Connection *connection, const char *url, const char *method,
-                                  const char *version, const char *data, size_t *size, void **context)
-{
+        const char *version, const char *data, size_t *size, void **context) {
     struct sim_http *http = cls;
     struct sim_request *req = *context;
     struct sim_reply *reply;
@@ -357,9 +343,8 @@ static enum MHD_Result on_request(void *cls, struct MHD_Connection *connection, 
     return reply_send(connection, reply);
 }
 
-static void on_completed(void *cls, struct MHD_Connection *connection, void **context,
-                         enum MHD_RequestTerminationCode code)
-{
+static void on_completed(
+        void *cls, struct MHD_Connection *connection, void **context, enum MHD_RequestTerminationCode code) {
     (void)cls;
     (void)connection;
     (void)code;
@@ -369,8 +354,7 @@ static void on_completed(void *cls, struct MHD_Connection *connection, void **co
 
 /* ---- the daemon ---- */
 
-static char *file_or_error(const char *path, char **ret_error)
-{
+static char *file_or_error(const char *path, char **ret_error) {
     size_t length = 0;
     char *text = sim_file_read(path, &length);
 
@@ -379,8 +363,7 @@ static char *file_or_error(const char *path, char **ret_error)
     return text;
 }
 
-static bool tls_load(struct sim_http *http, char **ret_error)
-{
+static bool tls_load(struct sim_http *http, char **ret_error) {
     const struct sim_options *opt = &http->sim->opt;
 
     if (!opt->tls_cert)
@@ -399,16 +382,14 @@ static bool tls_load(struct sim_http *http, char **ret_error)
     return *ret_error == NULL;
 }
 
-static void http_destroy(struct sim_http *http)
-{
+static void http_destroy(struct sim_http *http) {
     free(http->cert);
     free(http->key);
     free(http->client_ca);
     free(http);
 }
 
-struct sim_http *sim_http_start(struct sim *sim, char **ret_error)
-{
+struct sim_http *sim_http_start(struct sim *sim, char **ret_error) {
     struct sim_http *http = sim_alloc(sizeof(*http));
     struct sockaddr_in address = {.sin_family = AF_INET, .sin_port = htons((uint16_t)sim->opt.port)};
     unsigned flags = MHD_USE_INTERNAL_POLLING_THREAD | MHD_USE_THREAD_PER_CONNECTION | MHD_USE_POLL |
@@ -431,27 +412,24 @@ struct sim_http *sim_http_start(struct sim *sim, char **ret_error)
         tls[n] = (struct MHD_OptionItem){MHD_OPTION_END, 0, NULL};
     }
     address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-    http->daemon = MHD_start_daemon(
-        flags, 0, NULL, NULL, on_request, http, MHD_OPTION_SOCK_ADDR, (struct sockaddr *)&address,
-        MHD_OPTION_NOTIFY_COMPLETED, on_completed, NULL, MHD_OPTION_CONNECTION_LIMIT, (unsigned)CONNECTION_LIMIT,
-        MHD_OPTION_CONNECTION_MEMORY_LIMIT, (size_t)CONNECTION_MEMORY, MHD_OPTION_LISTENING_ADDRESS_REUSE, 1U,
-        MHD_OPTION_LISTEN_BACKLOG_SIZE, (unsigned)BACKLOG, MHD_OPTION_ARRAY, tls, MHD_OPTION_END);
+    http->daemon = MHD_start_daemon(flags, 0, NULL, NULL, on_request, http, MHD_OPTION_SOCK_ADDR,
+            (struct sockaddr *)&address, MHD_OPTION_NOTIFY_COMPLETED, on_completed, NULL, MHD_OPTION_CONNECTION_LIMIT,
+            (unsigned)CONNECTION_LIMIT, MHD_OPTION_CONNECTION_MEMORY_LIMIT, (size_t)CONNECTION_MEMORY,
+            MHD_OPTION_LISTEN_BACKLOG_SIZE, (unsigned)BACKLOG, MHD_OPTION_ARRAY, tls, MHD_OPTION_END);
     if (!http->daemon) {
         *ret_error = sim_format("cannot listen on 127.0.0.1:%d: %s%s", (int)sim->opt.port, strerror(errno),
-                                http->cert ? ", or certificate and key cannot be used" : "");
+                http->cert ? ", or certificate and key cannot be used" : "");
         http_destroy(http);
         return NULL;
     }
     return http;
 }
 
-int sim_http_port(const struct sim_http *http)
-{
+int sim_http_port(const struct sim_http *http) {
     return MHD_get_daemon_info(http->daemon, MHD_DAEMON_INFO_BIND_PORT)->port;
 }
 
-void sim_http_stop(struct sim_http *http)
-{
+void sim_http_stop(struct sim_http *http) {
     if (!http)
         return;
     MHD_stop_daemon(http->daemon);

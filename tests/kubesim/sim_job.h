@@ -18,18 +18,18 @@ struct sim_job {
     const char *app;
     const char *image;
     const char *command;
-    const char *annotations;    /* members of an object, as JSON text; NULL: none */
-    const char *cronjob;        /* NULL: not owned by one */
+    const char *annotations; /* members of an object, as JSON text; NULL: none */
+    const char *cronjob;     /* NULL: not owned by one */
     const char *cronjob_uid;
     int64_t scheduled_ms;
     int64_t created_ms;
     int64_t finished_ms;
-    const char *reason;         /* of a failure; NULL: it succeeded */
+    const char *reason; /* of a failure; NULL: it succeeded */
     const char *message;
-    int64_t ttl_s;              /* spec.ttlSecondsAfterFinished; -1: none */
-    int64_t deadline_s;         /* spec.activeDeadlineSeconds; 0: none */
+    int64_t ttl_s;      /* spec.ttlSecondsAfterFinished; -1: none */
+    int64_t deadline_s; /* spec.activeDeadlineSeconds; 0: none */
     int64_t backoff_limit;
-    const char *env;            /* from sim_job_env, and so on */
+    const char *env; /* from sim_job_env, and so on */
     const char *managed_env;
 };
 

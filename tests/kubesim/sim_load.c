@@ -6,8 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-void sim_load_namespace(struct sim_store *store, const char *name, json_t *annotations)
-{
+void sim_load_namespace(struct sim_store *store, const char *name, json_t *annotations) {
     const struct sim_resource *res = sim_store_resource(store, SIM_NAMESPACES);
     char uid[SIM_UID_SIZE];
     char now[SIM_TIME_SIZE];
@@ -18,16 +17,15 @@ void sim_load_namespace(struct sim_store *store, const char *name, json_t *annot
     sim_uid_make(uid);
     sim_time_format(sim_wall_ms(), now);
     object = json_pack("{s:{s:s,s:s,s:s,s:{s:s}},s:{s:[s]},s:{s:s}}", "metadata", "name", name, "uid", uid,
-                       "creationTimestamp", now, "labels", "kubernetes.io/metadata.name", name, "spec", "finalizers",
-                       "kubernetes", "status", "phase", "Active");
+            "creationTimestamp", now, "labels", "kubernetes.io/metadata.name", name, "spec", "finalizers", "kubernetes",
+            "status", "phase", "Active");
     if (annotations)
         json_object_set(json_object_get(object, "metadata"), "annotations", annotations);
     sim_store_insert(store, res, object);
     json_decref(object);
 }
 
-static bool load_object(struct sim_store *store, const struct sim_resource *res, json_t *object, char **ret_error)
-{
+static bool load_object(struct sim_store *store, const struct sim_resource *res, json_t *object, char **ret_error) {
     json_t *metadata = json_object_get(object, "metadata");
     const char *name = json_string_value(json_object_get(metadata, "name"));
     const char *ns = json_string_value(json_object_get(metadata, "namespace"));
@@ -59,8 +57,7 @@ static bool load_object(struct sim_store *store, const struct sim_resource *res,
 }
 
 /* A List of any kind, or one object. */
-static bool load_document(struct sim_store *store, json_t *document, size_t *count, char **ret_error)
-{
+static bool load_document(struct sim_store *store, json_t *document, size_t *count, char **ret_error) {
     const char *kind = json_string_value(json_object_get(document, "kind"));
     json_t *items = json_object_get(document, "items");
     const struct sim_resource *res;
@@ -76,7 +73,7 @@ static bool load_document(struct sim_store *store, json_t *document, size_t *cou
         /* The items of a JobList may be without a kind of their own. */
         char *inner = sim_format("%.*s", length > 4 ? (int)(length - 4) : 0, kind);
 
-        json_array_foreach(items, i, item) {
+        json_array_foreach (items, i, item) {
             if (json_is_object(item) && !json_object_get(item, "kind") && *inner)
                 json_object_set_new(item, "kind", json_string(inner));
             if (!load_document(store, item, count, ret_error)) {
@@ -96,8 +93,7 @@ static bool load_document(struct sim_store *store, json_t *document, size_t *cou
     return true;
 }
 
-bool sim_load_text(struct sim_store *store, const char *text, size_t length, size_t *ret_count, char **ret_error)
-{
+bool sim_load_text(struct sim_store *store, const char *text, size_t length, size_t *ret_count, char **ret_error) {
     size_t at = 0;
     size_t count = 0;
 
@@ -126,8 +122,7 @@ bool sim_load_text(struct sim_store *store, const char *text, size_t length, siz
     return true;
 }
 
-bool sim_load_file(struct sim_store *store, const char *path, size_t *ret_count, char **ret_error)
-{
+bool sim_load_file(struct sim_store *store, const char *path, size_t *ret_count, char **ret_error) {
     size_t length = 0;
     char *text = sim_file_read(path, &length);
     char *error = NULL;

@@ -2,8 +2,8 @@
  * sim_load: objects from JSON: a List, or single objects, or several of either one after the other.
  *
  * They are taken as they are, however odd (uid, times and status too); only resourceVersion is the store's, and a uid
- * is made where none is. What has no name cannot be kept and is an error; kinds that kubesim does not serve are skipped.
- * A namespace that is missing is made. An object that is there already is replaced.
+ * is made where none is. What has no name cannot be kept and is an error; kinds that kubesim does not serve are
+ * skipped. A namespace that is missing is made. An object that is there already is replaced.
  */
 #ifndef KUBESIM_SIM_LOAD_H
 #define KUBESIM_SIM_LOAD_H

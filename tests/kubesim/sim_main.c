@@ -25,36 +25,34 @@
 enum { TICK_MS = 20, EXIT_USAGE = 2 };
 
 static const char usage_text[] =
-    "usage: kubesim [options]\n"
-    "  --port N                 listen on 127.0.0.1:N (0: any free port)\n"
-    "  --kubeconfig-out FILE    write a kubeconfig that reaches this server\n"
-    "  --load FILE              load objects from JSON; may be given several times\n"
-    "  --demo                   a small world that lives for about ten seconds\n"
-    "  --jobs N                 N finished Jobs, for benches\n"
-    "  --job-bytes B            of about B bytes of JSON each (13000)\n"
-    "  --namespaces K           in K namespaces (1)\n"
-    "  --failed-percent P       P of 100 of them failed (10)\n"
-    "  --cronjob-version V      v1 or v1beta1 (v1)\n"
-    "  --cronjob-settle-ms N    CronJob status follows a finished Job after N ms (0: never; with --demo 1000)\n"
-    "  --bookmark-ms N          a bookmark every N ms (2000)\n"
-    "  --watch-window N         events remembered for each resource (10000)\n"
-    "  --first-rv N             the first resourceVersion (1000)\n"
-    "  --token T                requests must bear this token\n"
-    "  --token-file F           or one of the lines of F, which is read for each request\n"
-    "  --tls-cert F --tls-key F speak TLS\n"
-    "  --tls-ca F               the CA for the kubeconfig (the certificate itself)\n"
-    "  --client-ca F            a certificate signed by this CA serves instead of a token\n"
-    "  --die-with-parent        end when the parent process does\n";
+        "usage: kubesim [options]\n"
+        "  --port N                 listen on 127.0.0.1:N (0: any free port)\n"
+        "  --kubeconfig-out FILE    write a kubeconfig that reaches this server\n"
+        "  --load FILE              load objects from JSON; may be given several times\n"
+        "  --demo                   a small world that lives for about ten seconds\n"
+        "  --jobs N                 N finished Jobs, for benches\n"
+        "  --job-bytes B            of about B bytes of JSON each (13000)\n"
+        "  --namespaces K           in K namespaces (1)\n"
+        "  --failed-percent P       P of 100 of them failed (10)\n"
+        "  --cronjob-version V      v1 or v1beta1 (v1)\n"
+        "  --cronjob-settle-ms N    CronJob status follows a finished Job after N ms (0: never; with --demo 1000)\n"
+        "  --bookmark-ms N          a bookmark every N ms (2000)\n"
+        "  --watch-window N         events remembered for each resource (10000)\n"
+        "  --first-rv N             the first resourceVersion (1000)\n"
+        "  --token T                requests must bear this token\n"
+        "  --token-file F           or one of the lines of F, which is read for each request\n"
+        "  --tls-cert F --tls-key F speak TLS\n"
+        "  --tls-ca F               the CA for the kubeconfig (the certificate itself)\n"
+        "  --client-ca F            a certificate signed by this CA serves instead of a token\n"
+        "  --die-with-parent        end when the parent process does\n";
 
-void sim_wait(struct sim *sim, int64_t until_ms)
-{
+void sim_wait(struct sim *sim, int64_t until_ms) {
     struct timespec ts = {.tv_sec = until_ms / 1000, .tv_nsec = until_ms % 1000 * 1000000};
 
     pthread_cond_timedwait(&sim->changed, &sim->lock, &ts);
 }
 
-void sim_sleep(struct sim *sim, int64_t ms)
-{
+void sim_sleep(struct sim *sim, int64_t ms) {
     int64_t until = sim_mono_ms() + ms;
 
     pthread_mutex_lock(&sim->lock);
@@ -72,33 +70,40 @@ struct option_entry {
     int64_t most;
 };
 
-#define NUMBER(name, field, least, most) {name, offsetof(struct sim_options, field), least, most}
-#define TEXT(name, field) {name, offsetof(struct sim_options, field), -1, -1}
+#define NUMBER(name, field, least, most) \
+    { name, offsetof(struct sim_options, field), least, most }
+#define TEXT(name, field) \
+    { name, offsetof(struct sim_options, field), -1, -1 }
 
 static const struct option_entry entries[] = {
-    NUMBER("port", port, 0, 65535),
-    NUMBER("jobs", jobs, 0, 10000000),
-    NUMBER("job-bytes", job_bytes, 0, 1500000),
-    NUMBER("namespaces", namespaces, 1, 100000),
-    NUMBER("failed-percent", failed_percent, 0, 100),
-    NUMBER("bookmark-ms", bookmark_ms, 1, 86400000),
-    NUMBER("watch-window", watch_window, 1, 10000000),
-    NUMBER("cronjob-settle-ms", settle_ms, 0, 86400000),
-    NUMBER("first-rv", first_rv, 1, INT64_MAX / 2),
-    TEXT("token", token),
-    TEXT("token-file", token_file),
-    TEXT("tls-cert", tls_cert),
-    TEXT("tls-key", tls_key),
-    TEXT("tls-ca", tls_ca),
-    TEXT("client-ca", client_ca),
-    TEXT("kubeconfig-out", kubeconfig_out),
-    TEXT("cronjob-version", cronjob_version),
+        NUMBER("port", port, 0, 65535),
+        NUMBER("jobs", jobs, 0, 10000000),
+        NUMBER("job-bytes", job_bytes, 0, 1500000),
+        NUMBER("namespaces", namespaces, 1, 100000),
+        NUMBER("failed-percent", failed_percent, 0, 100),
+        NUMBER("bookmark-ms", bookmark_ms, 1, 86400000),
+        NUMBER("watch-window", watch_window, 1, 10000000),
+        NUMBER("cronjob-settle-ms", settle_ms, 0, 86400000),
+        NUMBER("first-rv", first_rv, 1, INT64_MAX / 2),
+        TEXT("token", token),
+        TEXT("token-file", token_file),
+        TEXT("tls-cert", tls_cert),
+        TEXT("tls-key", tls_key),
+        TEXT("tls-ca", tls_ca),
+        TEXT("client-ca", client_ca),
+        TEXT("kubeconfig-out", kubeconfig_out),
+        TEXT("cronjob-version", cronjob_version),
 };
 
-enum { ENTRY_COUNT = sizeof(entries) / sizeof(entries[0]), OPTION_LOAD = 1000, OPTION_DEMO, OPTION_PARENT, OPTION_HELP };
+enum {
+    ENTRY_COUNT = sizeof(entries) / sizeof(entries[0]),
+    OPTION_LOAD = 1000,
+    OPTION_DEMO,
+    OPTION_PARENT,
+    OPTION_HELP
+};
 
-static bool option_take(struct sim_options *opt, const struct option_entry *entry, const char *value)
-{
+static bool option_take(struct sim_options *opt, const struct option_entry *entry, const char *value) {
     char *field = (char *)opt + entry->offset;
     uint64_t number = 0;
 
@@ -114,8 +119,7 @@ static bool option_take(struct sim_options *opt, const struct option_entry *entr
     return true;
 }
 
-static bool options_check(const struct sim_options *opt)
-{
+static bool options_check(const struct sim_options *opt) {
     const char *problem = NULL;
 
     if (strcmp(opt->cronjob_version, "v1") != 0 && strcmp(opt->cronjob_version, "v1beta1") != 0)
@@ -130,8 +134,7 @@ static bool options_check(const struct sim_options *opt)
 }
 
 /* -1: go on; otherwise the exit status. */
-static int options_parse(struct sim_options *opt, int argc, char **argv)
-{
+static int options_parse(struct sim_options *opt, int argc, char **argv) {
     struct option list[ENTRY_COUNT + 5] = {{0}};
     int which;
 
@@ -165,8 +168,7 @@ static int options_parse(struct sim_options *opt, int argc, char **argv)
 
 /* ---- kubeconfig ---- */
 
-static void kubeconfig_write(FILE *file, const struct sim_options *opt, const char *url)
-{
+static void kubeconfig_write(FILE *file, const struct sim_options *opt, const char *url) {
     size_t length = 0;
     char *ca = opt->tls_cert ? sim_file_read(opt->tls_ca ? opt->tls_ca : opt->tls_cert, &length) : NULL;
 
@@ -178,7 +180,8 @@ static void kubeconfig_write(FILE *file, const struct sim_options *opt, const ch
         free(encoded);
     }
     fputs("contexts:\n- name: kubesim\n  context:\n    cluster: kubesim\n    user: kubesim\ncurrent-context: kubesim\n"
-          "users:\n- name: kubesim\n", file);
+          "users:\n- name: kubesim\n",
+            file);
     if (opt->token)
         fprintf(file, "  user:\n    token: \"%s\"\n", opt->token);
     else if (opt->token_file)
@@ -189,8 +192,7 @@ static void kubeconfig_write(FILE *file, const struct sim_options *opt, const ch
 }
 
 /* Written whole or not at all: who waits for the file may read it as soon as it is there. */
-static bool kubeconfig_create(const struct sim_options *opt, const char *url)
-{
+static bool kubeconfig_create(const struct sim_options *opt, const char *url) {
     char *temporary;
     FILE *file = NULL;
     bool good;
@@ -216,8 +218,7 @@ static bool kubeconfig_create(const struct sim_options *opt, const char *url)
 
 /* ---- life ---- */
 
-static void *ticker_run(void *cls)
-{
+static void *ticker_run(void *cls) {
     struct sim *sim = cls;
 
     pthread_mutex_lock(&sim->lock);
@@ -235,8 +236,7 @@ static void *ticker_run(void *cls)
     return NULL;
 }
 
-static bool sim_populate(struct sim *sim)
-{
+static bool sim_populate(struct sim *sim) {
     sim_load_namespace(sim->store, "default", NULL);
     sim_load_namespace(sim->store, "kube-system", NULL);
     for (size_t i = 0; i < sim->opt.load_count; i++) {
@@ -258,8 +258,7 @@ static bool sim_populate(struct sim *sim)
     return true;
 }
 
-static bool sim_init(struct sim *sim)
-{
+static bool sim_init(struct sim *sim) {
     pthread_condattr_t attr;
 
     pthread_mutex_init(&sim->lock, NULL);
@@ -271,8 +270,8 @@ static bool sim_init(struct sim *sim)
     json_object_seed(0);
     if (sim->opt.demo && sim->opt.settle_ms == 0)
         sim->opt.settle_ms = SIM_WORLD_SETTLE_MS;
-    sim->store = sim_store_create(sim->opt.cronjob_version, (size_t)sim->opt.watch_window, (uint64_t)sim->opt.first_rv,
-                                  &sim->changed);
+    sim->store = sim_store_create(
+            sim->opt.cronjob_version, (size_t)sim->opt.watch_window, (uint64_t)sim->opt.first_rv, &sim->changed);
     sim->faults = sim_faults_create();
     sim->stats = sim_stats_create();
     sim->gc = sim_gc_create(sim->store, sim->opt.settle_ms);
@@ -280,8 +279,7 @@ static bool sim_init(struct sim *sim)
     return sim_populate(sim);
 }
 
-static void sim_finish(struct sim *sim)
-{
+static void sim_finish(struct sim *sim) {
     sim_world_destroy(sim->world);
     sim_gc_destroy(sim->gc);
     sim_stats_destroy(sim->stats);
@@ -292,8 +290,7 @@ static void sim_finish(struct sim *sim)
 }
 
 /* Serves until a signal of the set comes. */
-static int sim_serve(struct sim *sim, const sigset_t *signals)
-{
+static int sim_serve(struct sim *sim, const sigset_t *signals) {
     char *error = NULL;
     struct sim_http *http = sim_http_start(sim, &error);
     pthread_t ticker;
@@ -324,8 +321,7 @@ static int sim_serve(struct sim *sim, const sigset_t *signals)
     return good ? EXIT_SUCCESS : EXIT_FAILURE;
 }
 
-int main(int argc, char **argv)
-{
+int main(int argc, char **argv) {
     struct sim sim = {.opt = {.job_bytes = 13000,
                               .namespaces = 1,
                               .failed_percent = 10,

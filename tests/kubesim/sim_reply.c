@@ -16,8 +16,7 @@
 
 enum { PEER_CHECK_MS = 250 };
 
-struct sim_reply *sim_reply_create(struct sim *sim, int fd)
-{
+struct sim_reply *sim_reply_create(struct sim *sim, int fd) {
     struct sim_reply *reply = sim_alloc(sizeof(*reply));
 
     reply->sim = sim;
@@ -27,8 +26,7 @@ struct sim_reply *sim_reply_create(struct sim *sim, int fd)
     return reply;
 }
 
-void sim_reply_clear(struct sim_reply *reply)
-{
+void sim_reply_clear(struct sim_reply *reply) {
     for (size_t i = 0; i < reply->count; i++) {
         free(reply->segments[i].owned);
         sim_version_unref(reply->segments[i].version);
@@ -39,8 +37,7 @@ void sim_reply_clear(struct sim_reply *reply)
     reply->total = 0;
 }
 
-void sim_reply_destroy(void *cls)
-{
+void sim_reply_destroy(void *cls) {
     struct sim_reply *reply = cls;
 
     if (!reply)
@@ -52,8 +49,7 @@ void sim_reply_destroy(void *cls)
     free(reply);
 }
 
-static struct sim_segment *segment_add(struct sim_reply *reply, const char *data, size_t length)
-{
+static struct sim_segment *segment_add(struct sim_reply *reply, const char *data, size_t length) {
     if (reply->count == reply->capacity) {
         reply->capacity = reply->capacity ? reply->capacity * 2 : 16;
         reply->segments = realloc(reply->segments, reply->capacity * sizeof(*reply->segments));
@@ -67,34 +63,28 @@ static struct sim_segment *segment_add(struct sim_reply *reply, const char *data
     return segment;
 }
 
-void sim_reply_add(struct sim_reply *reply, const char *data, size_t length)
-{
+void sim_reply_add(struct sim_reply *reply, const char *data, size_t length) {
     segment_add(reply, data, length);
 }
 
-void sim_reply_add_text(struct sim_reply *reply, const char *text)
-{
+void sim_reply_add_text(struct sim_reply *reply, const char *text) {
     segment_add(reply, text, strlen(text));
 }
 
-void sim_reply_add_owned(struct sim_reply *reply, char *text, size_t length)
-{
+void sim_reply_add_owned(struct sim_reply *reply, char *text, size_t length) {
     segment_add(reply, text, length)->owned = text;
 }
 
-void sim_reply_add_version(struct sim_reply *reply, struct sim_version *version, size_t skip)
-{
+void sim_reply_add_version(struct sim_reply *reply, struct sim_version *version, size_t skip) {
     segment_add(reply, version->text + skip, version->length - skip)->version = sim_version_ref(version);
 }
 
-void sim_reply_add_object(struct sim_reply *reply, const struct sim_resource *res, struct sim_version *version)
-{
+void sim_reply_add_object(struct sim_reply *reply, const struct sim_resource *res, struct sim_version *version) {
     sim_reply_add_text(reply, res->prefix);
     sim_reply_add_version(reply, version, 1);
 }
 
-void sim_reply_json(struct sim_reply *reply, int status, json_t *json)
-{
+void sim_reply_json(struct sim_reply *reply, int status, json_t *json) {
     char *text = json ? json_dumps(json, JSON_COMPACT | JSON_ENCODE_ANY) : NULL;
 
     sim_reply_clear(reply);
@@ -107,23 +97,21 @@ void sim_reply_json(struct sim_reply *reply, int status, json_t *json)
     json_decref(json);
 }
 
-void sim_reply_object(struct sim_reply *reply, int status, const struct sim_resource *res, struct sim_version *version)
-{
+void sim_reply_object(
+        struct sim_reply *reply, int status, const struct sim_resource *res, struct sim_version *version) {
     reply->status = status;
     sim_reply_add_object(reply, res, version);
     sim_reply_add_text(reply, "\n");
 }
 
-static const char *reason_of(int code)
-{
+static const char *reason_of(int code) {
     static const struct {
         int code;
         const char *reason;
-    } reasons[] = {{400, "BadRequest"},     {401, "Unauthorized"},          {403, "Forbidden"},
-                   {404, "NotFound"},       {405, "MethodNotAllowed"},      {406, "NotAcceptable"},
-                   {409, "Conflict"},       {410, "Expired"},               {413, "RequestEntityTooLarge"},
-                   {422, "Invalid"},        {415, "UnsupportedMediaType"},  {429, "TooManyRequests"},
-                   {500, "InternalError"},  {503, "ServiceUnavailable"},    {504, "Timeout"}};
+    } reasons[] = {{400, "BadRequest"}, {401, "Unauthorized"}, {403, "Forbidden"}, {404, "NotFound"},
+            {405, "MethodNotAllowed"}, {406, "NotAcceptable"}, {409, "Conflict"}, {410, "Expired"},
+            {413, "RequestEntityTooLarge"}, {422, "Invalid"}, {415, "UnsupportedMediaType"}, {429, "TooManyRequests"},
+            {500, "InternalError"}, {503, "ServiceUnavailable"}, {504, "Timeout"}};
 
     for (size_t i = 0; i < sizeof(reasons) / sizeof(reasons[0]); i++) {
         if (reasons[i].code == code)
@@ -132,10 +120,9 @@ static const char *reason_of(int code)
     return "";
 }
 
-json_t *sim_status_make(int code, const char *reason, json_t *details, const char *message)
-{
+json_t *sim_status_make(int code, const char *reason, json_t *details, const char *message) {
     json_t *status = json_pack("{s:s,s:s,s:{},s:s,s:s,s:s}", "kind", "Status", "apiVersion", "v1", "metadata", "status",
-                               "Failure", "message", message, "reason", reason ? reason : reason_of(code));
+            "Failure", "message", message, "reason", reason ? reason : reason_of(code));
 
     if (details)
         json_object_set_new(status, "details", details);
@@ -143,8 +130,7 @@ json_t *sim_status_make(int code, const char *reason, json_t *details, const cha
     return status;
 }
 
-void sim_reply_error(struct sim_reply *reply, int code, const char *reason, json_t *details, const char *format, ...)
-{
+void sim_reply_error(struct sim_reply *reply, int code, const char *reason, json_t *details, const char *format, ...) {
     va_list ap;
     char *message = NULL;
 
@@ -156,15 +142,13 @@ void sim_reply_error(struct sim_reply *reply, int code, const char *reason, json
     free(message);
 }
 
-bool sim_peer_gone(int fd)
-{
+bool sim_peer_gone(int fd) {
     struct pollfd p = {.fd = fd, .events = POLLRDHUP};
 
     return poll(&p, 1, 0) > 0 && (p.revents & (POLLRDHUP | POLLHUP | POLLERR | POLLNVAL)) != 0;
 }
 
-void sim_peer_reset(int fd)
-{
+void sim_peer_reset(int fd) {
     struct sockaddr nobody = {.sa_family = AF_UNSPEC};
 
     /* Linux: dissolves the association, and an established one by RST (tcp_disconnect). */
@@ -172,8 +156,7 @@ void sim_peer_reset(int fd)
 }
 
 /* Silence, until the client goes or the server does. */
-static void reply_stall(struct sim_reply *reply)
-{
+static void reply_stall(struct sim_reply *reply) {
     struct sim *sim = reply->sim;
 
     pthread_mutex_lock(&sim->lock);
@@ -182,14 +165,12 @@ static void reply_stall(struct sim_reply *reply)
     pthread_mutex_unlock(&sim->lock);
 }
 
-static size_t limit(size_t max, int64_t until, uint64_t sent)
-{
+static size_t limit(size_t max, int64_t until, uint64_t sent) {
     return until >= 0 && (uint64_t)until - sent < max ? (size_t)((uint64_t)until - sent) : max;
 }
 
 /* As much as fits of what is ready. */
-static size_t reply_copy(struct sim_reply *reply, char *buf, size_t max)
-{
+static size_t reply_copy(struct sim_reply *reply, char *buf, size_t max) {
     size_t n = 0;
 
     while (n < max && reply->at < reply->count) {
@@ -214,8 +195,7 @@ static size_t reply_copy(struct sim_reply *reply, char *buf, size_t max)
 }
 
 /* Bytes that the action lets through now; 0 after cutting or stalling. */
-static size_t action_admit(struct sim_reply *reply, const struct sim_action *action, size_t max)
-{
+static size_t action_admit(struct sim_reply *reply, const struct sim_action *action, size_t max) {
     if (action->truncate_after >= 0 && reply->sent >= (uint64_t)action->truncate_after) {
         if (action->reset)
             sim_peer_reset(reply->fd);
@@ -232,8 +212,7 @@ static size_t action_admit(struct sim_reply *reply, const struct sim_action *act
     return max;
 }
 
-static struct sim_action *reply_take_action(struct sim_reply *reply)
-{
+static struct sim_action *reply_take_action(struct sim_reply *reply) {
     struct sim_action *action;
 
     pthread_mutex_lock(&reply->sim->lock);
@@ -242,8 +221,7 @@ static struct sim_action *reply_take_action(struct sim_reply *reply)
     return action;
 }
 
-ssize_t sim_reply_read(void *cls, uint64_t pos, char *buf, size_t max)
-{
+ssize_t sim_reply_read(void *cls, uint64_t pos, char *buf, size_t max) {
     struct sim_reply *reply = cls;
 
     (void)pos;

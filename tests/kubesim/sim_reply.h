@@ -17,25 +17,25 @@
 struct sim_segment {
     const char *data;
     size_t length;
-    char *owned;                    /* freed with the segment */
-    struct sim_version *version;    /* released with the segment */
+    char *owned;                 /* freed with the segment */
+    struct sim_version *version; /* released with the segment */
 };
 
 struct sim_reply {
     struct sim *sim;
     int fd;
     int status;
-    const char *content_type;       /* static, or the action's */
-    const char *retry_after;        /* the same; NULL: none */
+    const char *content_type; /* static, or the action's */
+    const char *retry_after;  /* the same; NULL: none */
     struct sim_segment *segments;
     size_t count;
     size_t capacity;
-    size_t at;                      /* the segment being sent, and how far */
+    size_t at; /* the segment being sent, and how far */
     size_t offset;
-    size_t total;                   /* bytes in all segments so far */
-    struct sim_watch *watch;        /* owned; NULL for an answer with an end */
-    struct sim_action *action;      /* a reference; NULL: nothing goes wrong */
-    uint64_t sent;                  /* since the action began */
+    size_t total;              /* bytes in all segments so far */
+    struct sim_watch *watch;   /* owned; NULL for an answer with an end */
+    struct sim_action *action; /* a reference; NULL: nothing goes wrong */
+    uint64_t sent;             /* since the action began */
 };
 
 struct sim_reply *sim_reply_create(struct sim *sim, int fd);
@@ -58,7 +58,7 @@ void sim_reply_object(struct sim_reply *reply, int status, const struct sim_reso
 
 /* A Status of failure. reason NULL: the usual one for this code. Takes details, which may be NULL. */
 void sim_reply_error(struct sim_reply *reply, int code, const char *reason, json_t *details, const char *format, ...)
-    __attribute__((format(printf, 5, 6)));
+        __attribute__((format(printf, 5, 6)));
 
 /* The same as a tree. */
 json_t *sim_status_make(int code, const char *reason, json_t *details, const char *message);

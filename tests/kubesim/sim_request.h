@@ -12,31 +12,31 @@
 struct MHD_Connection;
 
 enum sim_route {
-    SIM_ROUTE_UNKNOWN,      /* no such path: 404 in plain text */
-    SIM_ROUTE_NO_RESOURCE,  /* the group is served, this resource is not: 404 as a Status */
+    SIM_ROUTE_UNKNOWN,     /* no such path: 404 in plain text */
+    SIM_ROUTE_NO_RESOURCE, /* the group is served, this resource is not: 404 as a Status */
     SIM_ROUTE_RESOURCE,
     SIM_ROUTE_DISCOVERY,
-    SIM_ROUTE_REVIEW,       /* selfsubjectaccessreviews */
-    SIM_ROUTE_CONTROL,      /* /kubesim/ */
+    SIM_ROUTE_REVIEW,  /* selfsubjectaccessreviews */
+    SIM_ROUTE_CONTROL, /* /kubesim/ */
 };
 
 struct sim_request {
     struct sim *sim;
     struct MHD_Connection *connection;
-    const char *method;         /* GET for HEAD */
+    const char *method; /* GET for HEAD */
     char *path;
-    char *body;                 /* with a NUL behind it; NULL if there is none */
+    char *body; /* with a NUL behind it; NULL if there is none */
     size_t body_length;
     bool body_too_large;
-    int64_t read_ms;            /* wall clock */
+    int64_t read_ms; /* wall clock */
     enum sim_route route;
-    const struct sim_resource *resource;    /* SIM_ROUTE_RESOURCE only */
-    char *ns;                   /* never NULL */
+    const struct sim_resource *resource; /* SIM_ROUTE_RESOURCE only */
+    char *ns;                            /* never NULL */
     char *name;
     char *subresource;
     const char *verb;
-    char *resource_name;        /* "jobs", "jobs/status", "" */
-    struct sim_action *action;  /* a reference */
+    char *resource_name;       /* "jobs", "jobs/status", "" */
+    struct sim_action *action; /* a reference */
 };
 
 /* Fills in everything that follows from method, path and query. */

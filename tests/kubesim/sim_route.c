@@ -8,37 +8,33 @@
 
 enum { MAX_PARTS = 9 };
 
-const char *sim_request_query(const struct sim_request *req, const char *key)
-{
+const char *sim_request_query(const struct sim_request *req, const char *key) {
     const char *value = NULL;
     size_t size = 0;
 
-    if (MHD_lookup_connection_value_n(req->connection, MHD_GET_ARGUMENT_KIND, key, strlen(key), &value, &size) != MHD_YES)
+    if (MHD_lookup_connection_value_n(req->connection, MHD_GET_ARGUMENT_KIND, key, strlen(key), &value, &size) !=
+            MHD_YES)
         return NULL;
     return value ? value : "";
 }
 
-const char *sim_request_header(const struct sim_request *req, const char *key)
-{
+const char *sim_request_header(const struct sim_request *req, const char *key) {
     return MHD_lookup_connection_value(req->connection, MHD_HEADER_KIND, key);
 }
 
-bool sim_request_flag(const struct sim_request *req, const char *key)
-{
+bool sim_request_flag(const struct sim_request *req, const char *key) {
     const char *value = sim_request_query(req, key);
 
     return value && strcasecmp(value, "false") != 0 && strcmp(value, "0") != 0;
 }
 
-struct sim_call sim_request_call(const struct sim_request *req)
-{
+struct sim_call sim_request_call(const struct sim_request *req) {
     return (struct sim_call){
-        .verb = req->verb, .resource = req->resource_name, .ns = req->ns, .name = req->name, .path = req->path};
+            .verb = req->verb, .resource = req->resource_name, .ns = req->ns, .name = req->name, .path = req->path};
 }
 
 /* Splits in place. Returns how many parts; too many are MAX_PARTS, which no route has. */
-static size_t path_split(char *path, char *parts[MAX_PARTS])
-{
+static size_t path_split(char *path, char *parts[MAX_PARTS]) {
     size_t count = 0;
     char *rest = path;
 
@@ -52,9 +48,8 @@ static size_t path_split(char *path, char *parts[MAX_PARTS])
     return count;
 }
 
-static const struct sim_resource *resource_find(const struct sim_store *store, const char *group, const char *version,
-                                                const char *plural)
-{
+static const struct sim_resource *resource_find(
+        const struct sim_store *store, const char *group, const char *version, const char *plural) {
     for (int i = 0; i < SIM_RESOURCE_COUNT; i++) {
         const struct sim_resource *res = sim_store_resource(store, (enum sim_resource_id)i);
 
@@ -64,8 +59,7 @@ static const struct sim_resource *resource_find(const struct sim_store *store, c
     return NULL;
 }
 
-static bool group_is_served(const struct sim_store *store, const char *group, const char *version)
-{
+static bool group_is_served(const struct sim_store *store, const char *group, const char *version) {
     for (int i = 0; i < SIM_RESOURCE_COUNT; i++) {
         const struct sim_resource *res = sim_store_resource(store, (enum sim_resource_id)i);
 
@@ -75,16 +69,14 @@ static bool group_is_served(const struct sim_store *store, const char *group, co
     return strcmp(group, "authorization.k8s.io") == 0 && strcmp(version, "v1") == 0;
 }
 
-static void text_set(char **field, const char *text)
-{
+static void text_set(char **field, const char *text) {
     free(*field);
     *field = sim_strdup(text);
 }
 
 /* parts: what follows the group and version. */
-static enum sim_route route_resource(struct sim_request *req, const char *group, const char *version, char **parts,
-                                     size_t count)
-{
+static enum sim_route route_resource(
+        struct sim_request *req, const char *group, const char *version, char **parts, size_t count) {
     struct sim_store *store = req->sim->store;
     const char *plural = parts[0];
     bool with_namespace = false;
@@ -92,7 +84,7 @@ static enum sim_route route_resource(struct sim_request *req, const char *group,
     if (strcmp(group, "authorization.k8s.io") == 0)
         return count == 1 && strcmp(plural, "selfsubjectaccessreviews") == 0 ? SIM_ROUTE_REVIEW : SIM_ROUTE_NO_RESOURCE;
     if (strcmp(plural, "namespaces") == 0 && count >= 3 &&
-        !(count == 3 && *group == '\0' && (strcmp(parts[2], "status") == 0 || strcmp(parts[2], "finalize") == 0))) {
+            !(count == 3 && *group == '\0' && (strcmp(parts[2], "status") == 0 || strcmp(parts[2], "finalize") == 0))) {
         with_namespace = true;
         text_set(&req->ns, parts[1]);
         parts += 2;
@@ -116,8 +108,7 @@ static enum sim_route route_resource(struct sim_request *req, const char *group,
     return SIM_ROUTE_RESOURCE;
 }
 
-static enum sim_route route_path(struct sim_request *req, char **parts, size_t count)
-{
+static enum sim_route route_path(struct sim_request *req, char **parts, size_t count) {
     struct sim_store *store = req->sim->store;
 
     if (count > 0 && strcmp(parts[0], "kubesim") == 0)
@@ -149,8 +140,7 @@ static enum sim_route route_path(struct sim_request *req, char **parts, size_t c
     return route_resource(req, parts[1], parts[2], parts + 3, count - 3);
 }
 
-static const char *verb_of(const struct sim_request *req)
-{
+static const char *verb_of(const struct sim_request *req) {
     if (strcmp(req->method, "POST") == 0)
         return "create";
     if (strcmp(req->method, "PUT") == 0)
@@ -164,8 +154,7 @@ static const char *verb_of(const struct sim_request *req)
     return "get";
 }
 
-void sim_request_route(struct sim_request *req)
-{
+void sim_request_route(struct sim_request *req) {
     char *copy = sim_strdup(req->path);
     char *parts[MAX_PARTS];
     size_t count = path_split(copy, parts);

@@ -21,16 +21,14 @@ struct sim_selector {
     struct term *terms;
 };
 
-static void term_add_value(struct term *term, const char *text, size_t len)
-{
+static void term_add_value(struct term *term, const char *text, size_t len) {
     term->values = realloc(term->values, (term->value_count + 1) * sizeof(*term->values));
     if (!term->values)
         abort();
     term->values[term->value_count++] = sim_format("%.*s", (int)len, text);
 }
 
-static void term_destroy(struct term *term)
-{
+static void term_destroy(struct term *term) {
     for (size_t i = 0; i < term->value_count; i++)
         free(term->values[i]);
     free(term->values);
@@ -38,15 +36,13 @@ static void term_destroy(struct term *term)
     free(term);
 }
 
-static const char *skip_space(const char *p)
-{
+static const char *skip_space(const char *p) {
     while (isspace((unsigned char)*p))
         p++;
     return p;
 }
 
-static size_t word_length(const char *p)
-{
+static size_t word_length(const char *p) {
     size_t n = 0;
 
     while (isalnum((unsigned char)p[n]) || (p[n] && strchr("-_./", p[n])))
@@ -55,8 +51,7 @@ static size_t word_length(const char *p)
 }
 
 /* "(a,b)" after in or notin. NULL if it is not. */
-static const char *values_parse(const char *p, struct term *term)
-{
+static const char *values_parse(const char *p, struct term *term) {
     p = skip_space(p);
     if (*p++ != '(')
         return NULL;
@@ -74,8 +69,7 @@ static const char *values_parse(const char *p, struct term *term)
 }
 
 /* One requirement; returns what follows it, NULL if it is not one. */
-static const char *term_parse(const char *p, struct term *term)
-{
+static const char *term_parse(const char *p, struct term *term) {
     bool negated = false;
 
     p = skip_space(p);
@@ -111,8 +105,7 @@ static const char *term_parse(const char *p, struct term *term)
     return p ? skip_space(p) : NULL;
 }
 
-static bool terms_parse(struct sim_selector *sel, const char *text, bool is_field, char **ret_error)
-{
+static bool terms_parse(struct sim_selector *sel, const char *text, bool is_field, char **ret_error) {
     const char *p = skip_space(text);
 
     while (*p) {
@@ -139,20 +132,18 @@ static bool terms_parse(struct sim_selector *sel, const char *text, bool is_fiel
     return true;
 }
 
-struct sim_selector *sim_selector_parse(const char *labels, const char *fields, char **ret_error)
-{
+struct sim_selector *sim_selector_parse(const char *labels, const char *fields, char **ret_error) {
     struct sim_selector *sel = sim_alloc(sizeof(*sel));
 
     if (!terms_parse(sel, labels ? labels : "", false, ret_error) ||
-        !terms_parse(sel, fields ? fields : "", true, ret_error)) {
+            !terms_parse(sel, fields ? fields : "", true, ret_error)) {
         sim_selector_destroy(sel);
         return NULL;
     }
     return sel;
 }
 
-void sim_selector_destroy(struct sim_selector *sel)
-{
+void sim_selector_destroy(struct sim_selector *sel) {
     if (!sel)
         return;
     while (sel->terms) {
@@ -164,13 +155,11 @@ void sim_selector_destroy(struct sim_selector *sel)
     free(sel);
 }
 
-bool sim_selector_is_empty(const struct sim_selector *sel)
-{
+bool sim_selector_is_empty(const struct sim_selector *sel) {
     return !sel->terms;
 }
 
-static bool term_match(const struct term *term, const char *value)
-{
+static bool term_match(const struct term *term, const char *value) {
     bool found = false;
 
     switch (term->op) {
@@ -187,8 +176,7 @@ static bool term_match(const struct term *term, const char *value)
     return found == (term->op == TERM_IN);
 }
 
-bool sim_selector_match(const struct sim_selector *sel, const json_t *labels, const char *ns, const char *name)
-{
+bool sim_selector_match(const struct sim_selector *sel, const json_t *labels, const char *ns, const char *name) {
     for (const struct term *term = sel->terms; term; term = term->next) {
         const char *value;
 

@@ -10,21 +10,19 @@ struct sim_stats {
     json_t *verbs;
     json_t *resources;
     json_t *codes;
-    char **audits;              /* compact JSON, since a soak deletes 100,000 */
+    char **audits; /* compact JSON, since a soak deletes 100,000 */
     size_t audit_count;
     size_t audit_capacity;
 };
 
-struct sim_stats *sim_stats_create(void)
-{
+struct sim_stats *sim_stats_create(void) {
     struct sim_stats *stats = sim_alloc(sizeof(*stats));
 
     sim_stats_reset(stats);
     return stats;
 }
 
-static void stats_finish(struct sim_stats *stats)
-{
+static void stats_finish(struct sim_stats *stats) {
     json_decref(stats->verbs);
     json_decref(stats->resources);
     json_decref(stats->codes);
@@ -33,27 +31,23 @@ static void stats_finish(struct sim_stats *stats)
     free(stats->audits);
 }
 
-void sim_stats_destroy(struct sim_stats *stats)
-{
+void sim_stats_destroy(struct sim_stats *stats) {
     if (!stats)
         return;
     stats_finish(stats);
     free(stats);
 }
 
-void sim_stats_reset(struct sim_stats *stats)
-{
+void sim_stats_reset(struct sim_stats *stats) {
     stats_finish(stats);
     *stats = (struct sim_stats){.verbs = json_object(), .resources = json_object(), .codes = json_object()};
 }
 
-static void counter_add(json_t *counters, const char *key)
-{
+static void counter_add(json_t *counters, const char *key) {
     json_object_set_new(counters, key, json_integer(json_integer_value(json_object_get(counters, key)) + 1));
 }
 
-void sim_stats_count(struct sim_stats *stats, const char *verb, const char *resource, int code)
-{
+void sim_stats_count(struct sim_stats *stats, const char *verb, const char *resource, int code) {
     const char *name = *resource ? resource : "other";
     json_t *by_verb = json_object_get(stats->resources, name);
     char text[16];
@@ -70,18 +64,16 @@ void sim_stats_count(struct sim_stats *stats, const char *verb, const char *reso
     counter_add(stats->codes, code ? text : "dropped");
 }
 
-static json_t *string_or_null(const char *text)
-{
+static json_t *string_or_null(const char *text) {
     return text ? json_string(text) : json_null();
 }
 
-void sim_stats_audit(struct sim_stats *stats, const struct sim_audit *audit)
-{
-    json_t *entry = json_pack("{s:I,s:s,s:s,s:s,s:o,s:o,s:o,s:i,s:b}", "time_ms", (json_int_t)audit->time_ms, "resource",
-                              audit->resource, "namespace", audit->ns, "name", audit->name, "preconditionUid",
-                              string_or_null(audit->precondition_uid), "preconditionResourceVersion",
-                              string_or_null(audit->precondition_rv), "propagationPolicy",
-                              string_or_null(audit->propagation), "code", audit->code, "answered", audit->answered);
+void sim_stats_audit(struct sim_stats *stats, const struct sim_audit *audit) {
+    json_t *entry = json_pack("{s:I,s:s,s:s,s:s,s:o,s:o,s:o,s:i,s:b}", "time_ms", (json_int_t)audit->time_ms,
+            "resource", audit->resource, "namespace", audit->ns, "name", audit->name, "preconditionUid",
+            string_or_null(audit->precondition_uid), "preconditionResourceVersion",
+            string_or_null(audit->precondition_rv), "propagationPolicy", string_or_null(audit->propagation), "code",
+            audit->code, "answered", audit->answered);
 
     if (stats->audit_count == stats->audit_capacity) {
         stats->audit_capacity = stats->audit_capacity ? stats->audit_capacity * 2 : 64;
@@ -95,14 +87,12 @@ void sim_stats_audit(struct sim_stats *stats, const struct sim_audit *audit)
     json_decref(entry);
 }
 
-json_t *sim_stats_counts(const struct sim_stats *stats)
-{
+json_t *sim_stats_counts(const struct sim_stats *stats) {
     return json_pack("{s:I,s:o,s:o,s:o}", "total", (json_int_t)stats->total, "verbs", json_deep_copy(stats->verbs),
-                     "resources", json_deep_copy(stats->resources), "codes", json_deep_copy(stats->codes));
+            "resources", json_deep_copy(stats->resources), "codes", json_deep_copy(stats->codes));
 }
 
-json_t *sim_stats_audits(const struct sim_stats *stats)
-{
+json_t *sim_stats_audits(const struct sim_stats *stats) {
     json_t *list = json_array();
 
     for (size_t i = 0; i < stats->audit_count; i++)

@@ -16,9 +16,9 @@ struct sim_audit {
     const char *precondition_uid;
     const char *precondition_rv;
     const char *propagation;
-    int64_t time_ms;            /* Unix, when the request was read */
+    int64_t time_ms; /* Unix, when the request was read */
     int code;
-    bool answered;              /* false: the effect came to be, and the answer was withheld */
+    bool answered; /* false: the effect came to be, and the answer was withheld */
 };
 
 struct sim_stats;

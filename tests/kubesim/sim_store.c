@@ -14,20 +14,20 @@
 #include <string.h>
 
 enum {
-    SNAPSHOT_LIMIT = 64,                /* paged lists under way at once; beyond it the oldest gets 410 */
-    SNAPSHOT_AGE_MS = 5 * 60 * 1000,    /* etcd's compaction interval under kube-apiserver */
+    SNAPSHOT_LIMIT = 64,             /* paged lists under way at once; beyond it the oldest gets 410 */
+    SNAPSHOT_AGE_MS = 5 * 60 * 1000, /* etcd's compaction interval under kube-apiserver */
 };
 
 struct event_log {
     struct sim_event *ring;
     uint64_t first;
     uint64_t end;
-    uint64_t floor_rv;                  /* events up to here are gone */
+    uint64_t floor_rv; /* events up to here are gone */
 };
 
 struct sim_store {
     struct sim_resource resources[SIM_RESOURCE_COUNT];
-    void *trees[SIM_RESOURCE_COUNT];    /* tsearch(3) trees of struct sim_version, by key */
+    void *trees[SIM_RESOURCE_COUNT]; /* tsearch(3) trees of struct sim_version, by key */
     size_t counts[SIM_RESOURCE_COUNT];
     struct event_log logs[SIM_RESOURCE_COUNT];
     size_t window;
@@ -39,29 +39,76 @@ struct sim_store {
 };
 
 static const struct sim_resource resource_table[SIM_RESOURCE_COUNT] = {
-    {.id = SIM_NAMESPACES, .plural = "namespaces", .singular = "namespace", .kind = "Namespace", .group = "",
-     .version = "v1", .api_version = "v1", .short_name = "ns", .qualified = "namespaces",
-     .prefix = "{\"kind\":\"Namespace\",\"apiVersion\":\"v1\",", .has_status = true, .blind_update = true,
-     .propagation = SIM_PROPAGATE_BACKGROUND},
-    {.id = SIM_JOBS, .plural = "jobs", .singular = "job", .kind = "Job", .group = "batch", .version = "v1",
-     .api_version = "batch/v1", .qualified = "jobs.batch", .prefix = "{\"kind\":\"Job\",\"apiVersion\":\"batch/v1\",",
-     .namespaced = true, .has_status = true, .blind_update = true, .propagation = SIM_PROPAGATE_ORPHAN},
-    {.id = SIM_CRONJOBS, .plural = "cronjobs", .singular = "cronjob", .kind = "CronJob", .group = "batch",
-     .version = "v1", .api_version = "batch/v1", .short_name = "cj", .qualified = "cronjobs.batch",
-     .prefix = "{\"kind\":\"CronJob\",\"apiVersion\":\"batch/v1\",", .namespaced = true, .has_status = true,
-     .blind_update = true, .propagation = SIM_PROPAGATE_BACKGROUND},
-    {.id = SIM_PODS, .plural = "pods", .singular = "pod", .kind = "Pod", .group = "", .version = "v1",
-     .api_version = "v1", .short_name = "po", .qualified = "pods", .prefix = "{\"kind\":\"Pod\",\"apiVersion\":\"v1\",",
-     .namespaced = true, .has_status = true, .blind_update = true, .propagation = SIM_PROPAGATE_BACKGROUND},
-    {.id = SIM_LEASES, .plural = "leases", .singular = "lease", .kind = "Lease", .group = "coordination.k8s.io",
-     .version = "v1", .api_version = "coordination.k8s.io/v1", .qualified = "leases.coordination.k8s.io",
-     .prefix = "{\"kind\":\"Lease\",\"apiVersion\":\"coordination.k8s.io/v1\",", .namespaced = true,
-     .update_creates = true, .propagation = SIM_PROPAGATE_BACKGROUND},
+        {.id = SIM_NAMESPACES,
+                .plural = "namespaces",
+                .singular = "namespace",
+                .kind = "Namespace",
+                .group = "",
+                .version = "v1",
+                .api_version = "v1",
+                .short_name = "ns",
+                .qualified = "namespaces",
+                .prefix = "{\"kind\":\"Namespace\",\"apiVersion\":\"v1\",",
+                .has_status = true,
+                .blind_update = true,
+                .propagation = SIM_PROPAGATE_BACKGROUND},
+        {.id = SIM_JOBS,
+                .plural = "jobs",
+                .singular = "job",
+                .kind = "Job",
+                .group = "batch",
+                .version = "v1",
+                .api_version = "batch/v1",
+                .qualified = "jobs.batch",
+                .prefix = "{\"kind\":\"Job\",\"apiVersion\":\"batch/v1\",",
+                .namespaced = true,
+                .has_status = true,
+                .blind_update = true,
+                .propagation = SIM_PROPAGATE_ORPHAN},
+        {.id = SIM_CRONJOBS,
+                .plural = "cronjobs",
+                .singular = "cronjob",
+                .kind = "CronJob",
+                .group = "batch",
+                .version = "v1",
+                .api_version = "batch/v1",
+                .short_name = "cj",
+                .qualified = "cronjobs.batch",
+                .prefix = "{\"kind\":\"CronJob\",\"apiVersion\":\"batch/v1\",",
+                .namespaced = true,
+                .has_status = true,
+                .blind_update = true,
+                .propagation = SIM_PROPAGATE_BACKGROUND},
+        {.id = SIM_PODS,
+                .plural = "pods",
+                .singular = "pod",
+                .kind = "Pod",
+                .group = "",
+                .version = "v1",
+                .api_version = "v1",
+                .short_name = "po",
+                .qualified = "pods",
+                .prefix = "{\"kind\":\"Pod\",\"apiVersion\":\"v1\",",
+                .namespaced = true,
+                .has_status = true,
+                .blind_update = true,
+                .propagation = SIM_PROPAGATE_BACKGROUND},
+        {.id = SIM_LEASES,
+                .plural = "leases",
+                .singular = "lease",
+                .kind = "Lease",
+                .group = "coordination.k8s.io",
+                .version = "v1",
+                .api_version = "coordination.k8s.io/v1",
+                .qualified = "leases.coordination.k8s.io",
+                .prefix = "{\"kind\":\"Lease\",\"apiVersion\":\"coordination.k8s.io/v1\",",
+                .namespaced = true,
+                .update_creates = true,
+                .propagation = SIM_PROPAGATE_BACKGROUND},
 };
 
-struct sim_store *sim_store_create(const char *cronjob_version, size_t watch_window, uint64_t first_rv,
-                                   pthread_cond_t *changed)
-{
+struct sim_store *sim_store_create(
+        const char *cronjob_version, size_t watch_window, uint64_t first_rv, pthread_cond_t *changed) {
     struct sim_store *store = sim_alloc(sizeof(*store));
 
     memcpy(store->resources, resource_table, sizeof(resource_table));
@@ -83,8 +130,7 @@ struct sim_store *sim_store_create(const char *cronjob_version, size_t watch_win
     return store;
 }
 
-static void log_clear(struct sim_store *store, struct event_log *log)
-{
+static void log_clear(struct sim_store *store, struct event_log *log) {
     for (; log->first < log->end; log->first++) {
         struct sim_event *event = &log->ring[log->first % store->window];
 
@@ -94,29 +140,25 @@ static void log_clear(struct sim_store *store, struct event_log *log)
     log->floor_rv = store->rv;
 }
 
-static void snapshot_clear(struct sim_snapshot *snapshot)
-{
+static void snapshot_clear(struct sim_snapshot *snapshot) {
     for (size_t i = 0; i < snapshot->count; i++)
         sim_version_unref(snapshot->items[i]);
     free(snapshot->items);
     memset(snapshot, 0, sizeof(*snapshot));
 }
 
-void sim_store_compact(struct sim_store *store)
-{
+void sim_store_compact(struct sim_store *store) {
     for (int i = 0; i < SIM_RESOURCE_COUNT; i++)
         log_clear(store, &store->logs[i]);
     for (int i = 0; i < SNAPSHOT_LIMIT; i++)
         snapshot_clear(&store->snapshots[i]);
 }
 
-static void tree_free_version(void *version)
-{
+static void tree_free_version(void *version) {
     sim_version_unref(version);
 }
 
-void sim_store_destroy(struct sim_store *store)
-{
+void sim_store_destroy(struct sim_store *store) {
     if (!store)
         return;
     sim_store_compact(store);
@@ -127,18 +169,15 @@ void sim_store_destroy(struct sim_store *store)
     free(store);
 }
 
-void sim_store_set_gc(struct sim_store *store, struct sim_gc *gc)
-{
+void sim_store_set_gc(struct sim_store *store, struct sim_gc *gc) {
     store->gc = gc;
 }
 
-const struct sim_resource *sim_store_resource(const struct sim_store *store, enum sim_resource_id id)
-{
+const struct sim_resource *sim_store_resource(const struct sim_store *store, enum sim_resource_id id) {
     return &store->resources[id];
 }
 
-const struct sim_resource *sim_store_resource_by_kind(const struct sim_store *store, const char *kind)
-{
+const struct sim_resource *sim_store_resource_by_kind(const struct sim_store *store, const char *kind) {
     for (int i = 0; i < SIM_RESOURCE_COUNT; i++) {
         if (strcmp(store->resources[i].kind, kind) == 0)
             return &store->resources[i];
@@ -146,26 +185,22 @@ const struct sim_resource *sim_store_resource_by_kind(const struct sim_store *st
     return NULL;
 }
 
-uint64_t sim_store_rv(const struct sim_store *store)
-{
+uint64_t sim_store_rv(const struct sim_store *store) {
     return store->rv;
 }
 
-size_t sim_store_count(const struct sim_store *store, enum sim_resource_id id)
-{
+size_t sim_store_count(const struct sim_store *store, enum sim_resource_id id) {
     return store->counts[id];
 }
 
 /* ---- versions ---- */
 
-struct sim_version *sim_version_ref(struct sim_version *version)
-{
+struct sim_version *sim_version_ref(struct sim_version *version) {
     atomic_fetch_add(&version->refs, 1);
     return version;
 }
 
-void sim_version_unref(struct sim_version *version)
-{
+void sim_version_unref(struct sim_version *version) {
     if (!version || atomic_fetch_sub(&version->refs, 1) != 1)
         return;
     free(version->key);
@@ -177,8 +212,7 @@ void sim_version_unref(struct sim_version *version)
     free(version);
 }
 
-json_t *sim_version_object(const struct sim_version *version)
-{
+json_t *sim_version_object(const struct sim_version *version) {
     json_t *object = json_loadb(version->text, version->length, JSON_ALLOW_NUL, NULL);
 
     if (!object)
@@ -187,8 +221,7 @@ json_t *sim_version_object(const struct sim_version *version)
 }
 
 /* Takes text, key is made, the rest is copied. */
-static struct sim_version *version_create(uint64_t rv, const char *ns, const char *name, const char *uid, char *text)
-{
+static struct sim_version *version_create(uint64_t rv, const char *ns, const char *name, const char *uid, char *text) {
     static const char mark[] = "\"resourceVersion\":\"";
     struct sim_version *version = sim_alloc(sizeof(*version));
     /* Normalized metadata comes first, and a quote within a string is escaped: the first hit is the key itself. */
@@ -209,8 +242,7 @@ static struct sim_version *version_create(uint64_t rv, const char *ns, const cha
     return version;
 }
 
-struct sim_version *sim_version_restamp(const struct sim_version *version, uint64_t rv)
-{
+struct sim_version *sim_version_restamp(const struct sim_version *version, uint64_t rv) {
     char digits[24];
     size_t n = (size_t)snprintf(digits, sizeof(digits), "%" PRIu64, rv);
     size_t rest_at = version->rv_at + version->rv_length;
@@ -229,8 +261,7 @@ struct sim_version *sim_version_restamp(const struct sim_version *version, uint6
 }
 
 /* Moves the members named in order to the front, in that order; the others keep theirs. */
-static void object_order(json_t *object, const char *const *order)
-{
+static void object_order(json_t *object, const char *const *order) {
     json_t *copy = json_object();
     const char *key;
     json_t *value;
@@ -240,7 +271,7 @@ static void object_order(json_t *object, const char *const *order)
         if (value)
             json_object_set(copy, *order, value);
     }
-    json_object_foreach(object, key, value) {
+    json_object_foreach (object, key, value) {
         if (!json_object_get(copy, key))
             json_object_set(copy, key, value);
     }
@@ -249,13 +280,11 @@ static void object_order(json_t *object, const char *const *order)
     json_decref(copy);
 }
 
-static void object_normalize(json_t *object)
-{
+static void object_normalize(json_t *object) {
     static const char *const top[] = {"metadata", "spec", NULL};
-    static const char *const meta[] = {
-        "name", "generateName", "namespace", "selfLink", "uid", "resourceVersion", "generation", "creationTimestamp",
-        "deletionTimestamp", "deletionGracePeriodSeconds", "labels", "annotations", "ownerReferences", "finalizers",
-        "managedFields", NULL};
+    static const char *const meta[] = {"name", "generateName", "namespace", "selfLink", "uid", "resourceVersion",
+            "generation", "creationTimestamp", "deletionTimestamp", "deletionGracePeriodSeconds", "labels",
+            "annotations", "ownerReferences", "finalizers", "managedFields", NULL};
     json_t *status = json_incref(json_object_get(object, "status"));
 
     json_object_del(object, "kind");
@@ -267,14 +296,13 @@ static void object_normalize(json_t *object)
     object_order(json_object_get(object, "metadata"), meta);
 }
 
-static char *owners_of(const json_t *metadata)
-{
+static char *owners_of(const json_t *metadata) {
     json_t *refs = json_object_get(metadata, "ownerReferences");
     char *owners = NULL;
     json_t *ref;
     size_t i;
 
-    json_array_foreach(refs, i, ref) {
+    json_array_foreach (refs, i, ref) {
         const char *uid = json_string_value(json_object_get(ref, "uid"));
         char *more = uid ? sim_format("%s%s,", owners ? owners : "", uid) : NULL;
 
@@ -286,8 +314,7 @@ static char *owners_of(const json_t *metadata)
     return owners;
 }
 
-static struct sim_version *version_of_object(uint64_t rv, json_t *object)
-{
+static struct sim_version *version_of_object(uint64_t rv, json_t *object) {
     json_t *metadata = json_object_get(object, "metadata");
     const char *ns = json_string_value(json_object_get(metadata, "namespace"));
     json_t *labels = json_object_get(metadata, "labels");
@@ -300,7 +327,7 @@ static struct sim_version *version_of_object(uint64_t rv, json_t *object)
     if (!text)
         abort();
     version = version_create(rv, ns ? ns : "", json_string_value(json_object_get(metadata, "name")),
-                             json_string_value(json_object_get(metadata, "uid")), text);
+            json_string_value(json_object_get(metadata, "uid")), text);
     version->owners = owners_of(metadata);
     version->labels = json_is_object(labels) ? json_deep_copy(labels) : NULL;
     version->has_finalizers = json_array_size(json_object_get(metadata, "finalizers")) > 0;
@@ -310,14 +337,12 @@ static struct sim_version *version_of_object(uint64_t rv, json_t *object)
 
 /* ---- the tree and the log ---- */
 
-static int version_compare(const void *a, const void *b)
-{
+static int version_compare(const void *a, const void *b) {
     return strcmp(((const struct sim_version *)a)->key, ((const struct sim_version *)b)->key);
 }
 
-struct sim_version *sim_store_get(struct sim_store *store, const struct sim_resource *res, const char *ns,
-                                  const char *name)
-{
+struct sim_version *sim_store_get(
+        struct sim_store *store, const struct sim_resource *res, const char *ns, const char *name) {
     char *key = res->namespaced ? sim_format("%s/%s", ns, name) : sim_strdup(name);
     struct sim_version probe = {.key = key};
     struct sim_version **node = tfind(&probe, &store->trees[res->id], version_compare);
@@ -328,8 +353,7 @@ struct sim_version *sim_store_get(struct sim_store *store, const struct sim_reso
 
 /* Takes both. */
 static void log_append(struct sim_store *store, const struct sim_resource *res, enum sim_event_type type,
-                       struct sim_version *now, struct sim_version *before)
-{
+        struct sim_version *now, struct sim_version *before) {
     struct event_log *log = &store->logs[res->id];
     struct sim_event *slot;
 
@@ -346,9 +370,8 @@ static void log_append(struct sim_store *store, const struct sim_resource *res, 
 }
 
 /* Takes version, of which store->rv is the new resourceVersion. */
-static struct sim_version *store_add(struct sim_store *store, const struct sim_resource *res,
-                                     struct sim_version *version)
-{
+static struct sim_version *store_add(
+        struct sim_store *store, const struct sim_resource *res, struct sim_version *version) {
     struct sim_version **node = tsearch(version, &store->trees[res->id], version_compare);
 
     if (!node || *node != version)
@@ -360,14 +383,12 @@ static struct sim_version *store_add(struct sim_store *store, const struct sim_r
     return version;
 }
 
-struct sim_version *sim_store_insert(struct sim_store *store, const struct sim_resource *res, json_t *object)
-{
+struct sim_version *sim_store_insert(struct sim_store *store, const struct sim_resource *res, json_t *object) {
     return store_add(store, res, version_of_object(++store->rv, object));
 }
 
 struct sim_version *sim_store_insert_text(struct sim_store *store, const struct sim_resource *res, const char *ns,
-                                          const char *name, const char *uid, json_t *labels, char *text)
-{
+        const char *name, const char *uid, json_t *labels, char *text) {
     struct sim_version *rough = version_create(0, ns, name, uid, text);
     struct sim_version *version = sim_version_restamp(rough, ++store->rv);
 
@@ -376,8 +397,7 @@ struct sim_version *sim_store_insert_text(struct sim_store *store, const struct 
     return store_add(store, res, version);
 }
 
-static bool object_same(const struct sim_version *old, json_t *object)
-{
+static bool object_same(const struct sim_version *old, json_t *object) {
     json_t *before = sim_version_object(old);
     json_t *now = json_copy(object);
     bool same;
@@ -391,9 +411,8 @@ static bool object_same(const struct sim_version *old, json_t *object)
     return same;
 }
 
-struct sim_version *sim_store_replace(struct sim_store *store, const struct sim_resource *res, struct sim_version *old,
-                                      json_t *object)
-{
+struct sim_version *sim_store_replace(
+        struct sim_store *store, const struct sim_resource *res, struct sim_version *old, json_t *object) {
     struct sim_version **node = tfind(old, &store->trees[res->id], version_compare);
     struct sim_version *version;
 
@@ -411,8 +430,7 @@ struct sim_version *sim_store_replace(struct sim_store *store, const struct sim_
     return version;
 }
 
-void sim_store_remove(struct sim_store *store, const struct sim_resource *res, struct sim_version *old)
-{
+void sim_store_remove(struct sim_store *store, const struct sim_resource *res, struct sim_version *old) {
     if (!tdelete(old, &store->trees[res->id], version_compare))
         abort();
     store->counts[res->id]--;
@@ -424,8 +442,7 @@ void sim_store_remove(struct sim_store *store, const struct sim_resource *res, s
 
 /* ---- deletion ---- */
 
-static void finalizers_without(json_t *finalizers, const char *name)
-{
+static void finalizers_without(json_t *finalizers, const char *name) {
     for (size_t i = json_array_size(finalizers); i-- > 0;) {
         const char *value = json_string_value(json_array_get(finalizers, i));
 
@@ -434,9 +451,9 @@ static void finalizers_without(json_t *finalizers, const char *name)
     }
 }
 
-/* registry/generic/registry/store.go, deletionFinalizersForGarbageCollection: each policy drops the other's finalizer. */
-static json_t *finalizers_for(const json_t *metadata, enum sim_propagation propagation)
-{
+/* registry/generic/registry/store.go, deletionFinalizersForGarbageCollection: each policy drops the other's finalizer.
+ */
+static json_t *finalizers_for(const json_t *metadata, enum sim_propagation propagation) {
     json_t *old = json_object_get(metadata, "finalizers");
     json_t *finalizers = json_is_array(old) ? json_copy(old) : json_array();
 
@@ -449,8 +466,7 @@ static json_t *finalizers_for(const json_t *metadata, enum sim_propagation propa
     return finalizers;
 }
 
-static void metadata_set_deleted(json_t *metadata)
-{
+static void metadata_set_deleted(json_t *metadata) {
     char now[SIM_TIME_SIZE];
 
     if (json_is_string(json_object_get(metadata, "deletionTimestamp")))
@@ -461,9 +477,8 @@ static void metadata_set_deleted(json_t *metadata)
 }
 
 /* A namespace goes when all that is in it has gone; until then it is Terminating. */
-static struct sim_version *namespace_delete(struct sim_store *store, const struct sim_resource *res,
-                                            struct sim_version *old)
-{
+static struct sim_version *namespace_delete(
+        struct sim_store *store, const struct sim_resource *res, struct sim_version *old) {
     json_t *object = sim_version_object(old);
     struct sim_version *version;
 
@@ -477,8 +492,7 @@ static struct sim_version *namespace_delete(struct sim_store *store, const struc
 }
 
 struct sim_version *sim_store_delete(struct sim_store *store, const struct sim_resource *res, struct sim_version *old,
-                                     enum sim_propagation propagation)
-{
+        enum sim_propagation propagation) {
     struct sim_version *version;
     json_t *finalizers;
     json_t *metadata;
@@ -510,13 +524,12 @@ struct sim_version *sim_store_delete(struct sim_store *store, const struct sim_r
     return version;
 }
 
-struct sim_version *sim_store_settle(struct sim_store *store, const struct sim_resource *res, struct sim_version *old,
-                                     json_t *object)
-{
+struct sim_version *sim_store_settle(
+        struct sim_store *store, const struct sim_resource *res, struct sim_version *old, json_t *object) {
     json_t *metadata = json_object_get(object, "metadata");
 
     if (res->id != SIM_NAMESPACES && old->terminating && old->has_finalizers &&
-        json_array_size(json_object_get(metadata, "finalizers")) == 0) {
+            json_array_size(json_object_get(metadata, "finalizers")) == 0) {
         sim_store_remove(store, res, old);
         return NULL;
     }
@@ -533,8 +546,7 @@ struct listing {
     size_t count;
 };
 
-static void listing_visit(const void *node, VISIT which, void *closure)
-{
+static void listing_visit(const void *node, VISIT which, void *closure) {
     struct sim_version *version = *(struct sim_version *const *)node;
     struct listing *listing = closure;
 
@@ -550,8 +562,7 @@ static void listing_visit(const void *node, VISIT which, void *closure)
 }
 
 struct sim_version **sim_store_list(struct sim_store *store, const struct sim_resource *res, const char *ns,
-                                    const char *start, const struct sim_selector *sel, size_t *ret_count)
-{
+        const char *start, const struct sim_selector *sel, size_t *ret_count) {
     struct listing listing = {.ns = ns, .start = start, .sel = sel};
 
     listing.items = sim_alloc((store->counts[res->id] + 1) * sizeof(struct sim_version *));
@@ -560,9 +571,8 @@ struct sim_version **sim_store_list(struct sim_store *store, const struct sim_re
     return listing.items;
 }
 
-struct sim_snapshot *sim_store_add_snapshot(struct sim_store *store, const struct sim_resource *res,
-                                            struct sim_version **items, size_t count)
-{
+struct sim_snapshot *sim_store_add_snapshot(
+        struct sim_store *store, const struct sim_resource *res, struct sim_version **items, size_t count) {
     struct sim_snapshot *slot = &store->snapshots[++store->snapshot_id % SNAPSHOT_LIMIT];
 
     snapshot_clear(slot);
@@ -575,15 +585,13 @@ struct sim_snapshot *sim_store_add_snapshot(struct sim_store *store, const struc
     return slot;
 }
 
-struct sim_snapshot *sim_store_find_snapshot(struct sim_store *store, const struct sim_resource *res, uint64_t id)
-{
+struct sim_snapshot *sim_store_find_snapshot(struct sim_store *store, const struct sim_resource *res, uint64_t id) {
     struct sim_snapshot *slot = &store->snapshots[id % SNAPSHOT_LIMIT];
 
     return id != 0 && slot->id == id && slot->resource == res->id ? slot : NULL;
 }
 
-void sim_store_expire_snapshots(struct sim_store *store)
-{
+void sim_store_expire_snapshots(struct sim_store *store) {
     int64_t oldest = sim_mono_ms() - SNAPSHOT_AGE_MS;
 
     for (int i = 0; i < SNAPSHOT_LIMIT; i++) {
@@ -593,8 +601,7 @@ void sim_store_expire_snapshots(struct sim_store *store)
 }
 
 bool sim_store_seek(struct sim_store *store, const struct sim_resource *res, uint64_t rv, uint64_t *ret_place,
-                    uint64_t *ret_oldest)
-{
+        uint64_t *ret_oldest) {
     const struct event_log *log = &store->logs[res->id];
     uint64_t low = log->first;
     uint64_t high = log->end;
@@ -615,13 +622,11 @@ bool sim_store_seek(struct sim_store *store, const struct sim_resource *res, uin
     return true;
 }
 
-uint64_t sim_store_log_end(const struct sim_store *store, const struct sim_resource *res)
-{
+uint64_t sim_store_log_end(const struct sim_store *store, const struct sim_resource *res) {
     return store->logs[res->id].end;
 }
 
-const struct sim_event *sim_store_event(const struct sim_store *store, const struct sim_resource *res, uint64_t place)
-{
+const struct sim_event *sim_store_event(const struct sim_store *store, const struct sim_resource *res, uint64_t place) {
     const struct event_log *log = &store->logs[res->id];
 
     return place < log->first ? NULL : &log->ring[place % store->window];

@@ -10,26 +10,22 @@
 #include <sys/random.h>
 #include <time.h>
 
-static int64_t clock_ms(clockid_t id)
-{
+static int64_t clock_ms(clockid_t id) {
     struct timespec ts;
 
     clock_gettime(id, &ts);
     return (int64_t)ts.tv_sec * 1000 + ts.tv_nsec / 1000000;
 }
 
-int64_t sim_wall_ms(void)
-{
+int64_t sim_wall_ms(void) {
     return clock_ms(CLOCK_REALTIME);
 }
 
-int64_t sim_mono_ms(void)
-{
+int64_t sim_mono_ms(void) {
     return clock_ms(CLOCK_MONOTONIC);
 }
 
-static struct tm utc_of(int64_t wall_ms)
-{
+static struct tm utc_of(int64_t wall_ms) {
     time_t seconds = (time_t)(wall_ms >= 0 ? wall_ms / 1000 : (wall_ms - 999) / 1000);
     struct tm tm = {0};
 
@@ -37,45 +33,40 @@ static struct tm utc_of(int64_t wall_ms)
     return tm;
 }
 
-void sim_time_format(int64_t wall_ms, char out[SIM_TIME_SIZE])
-{
+void sim_time_format(int64_t wall_ms, char out[SIM_TIME_SIZE]) {
     struct tm tm = utc_of(wall_ms);
 
     strftime(out, SIM_TIME_SIZE, "%Y-%m-%dT%H:%M:%SZ", &tm);
 }
 
-void sim_date_format(int64_t wall_ms, char out[SIM_TIME_SIZE])
-{
+void sim_date_format(int64_t wall_ms, char out[SIM_TIME_SIZE]) {
     static const char days[7][4] = {"Sun", "Mon", "Tue", "Wed", "Thu", "Fri", "Sat"};
-    static const char months[12][4] = {"Jan", "Feb", "Mar", "Apr", "May", "Jun",
-                                       "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"};
+    static const char months[12][4] = {
+            "Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"};
     struct tm tm = utc_of(wall_ms);
 
     snprintf(out, SIM_TIME_SIZE, "%s, %02u %s %04u %02u:%02u:%02u GMT", days[tm.tm_wday % 7], (unsigned)tm.tm_mday % 32,
-             months[tm.tm_mon % 12], (unsigned)(tm.tm_year + 1900) % 10000, (unsigned)tm.tm_hour % 24,
-             (unsigned)tm.tm_min % 60, (unsigned)tm.tm_sec % 61);
+            months[tm.tm_mon % 12], (unsigned)(tm.tm_year + 1900) % 10000, (unsigned)tm.tm_hour % 24,
+            (unsigned)tm.tm_min % 60, (unsigned)tm.tm_sec % 61);
 }
 
-static void random_fill(void *out, size_t len)
-{
+static void random_fill(void *out, size_t len) {
     /* Up to 256 bytes arrive whole, getrandom(2). */
     if (getrandom(out, len, 0) != (ssize_t)len)
         abort();
 }
 
-void sim_uid_make(char out[SIM_UID_SIZE])
-{
+void sim_uid_make(char out[SIM_UID_SIZE]) {
     unsigned char b[16];
 
     random_fill(b, sizeof(b));
     b[6] = (unsigned char)((b[6] & 0x0f) | 0x40);
     b[8] = (unsigned char)((b[8] & 0x3f) | 0x80);
     snprintf(out, SIM_UID_SIZE, "%02x%02x%02x%02x-%02x%02x-%02x%02x-%02x%02x-%02x%02x%02x%02x%02x%02x", b[0], b[1],
-             b[2], b[3], b[4], b[5], b[6], b[7], b[8], b[9], b[10], b[11], b[12], b[13], b[14], b[15]);
+            b[2], b[3], b[4], b[5], b[6], b[7], b[8], b[9], b[10], b[11], b[12], b[13], b[14], b[15]);
 }
 
-void sim_suffix_make(char *out, size_t len)
-{
+void sim_suffix_make(char *out, size_t len) {
     static const char alphabet[] = "bcdfghjklmnpqrstvwxz2456789";
     unsigned char b[32];
 
@@ -87,8 +78,7 @@ void sim_suffix_make(char *out, size_t len)
     out[len] = '\0';
 }
 
-void *sim_alloc(size_t size)
-{
+void *sim_alloc(size_t size) {
     void *memory = calloc(1, size ? size : 1);
 
     if (!memory)
@@ -96,8 +86,7 @@ void *sim_alloc(size_t size)
     return memory;
 }
 
-char *sim_strdup(const char *text)
-{
+char *sim_strdup(const char *text) {
     char *copy = strdup(text);
 
     if (!copy)
@@ -105,8 +94,7 @@ char *sim_strdup(const char *text)
     return copy;
 }
 
-char *sim_format(const char *format, ...)
-{
+char *sim_format(const char *format, ...) {
     va_list ap;
     char *text = NULL;
 
@@ -119,8 +107,7 @@ char *sim_format(const char *format, ...)
 
 static const char base64_alphabet[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
 
-char *sim_base64_encode(const void *data, size_t len)
-{
+char *sim_base64_encode(const void *data, size_t len) {
     const unsigned char *in = data;
     char *out = sim_alloc((len + 2) / 3 * 4 + 1);
     char *p = out;
@@ -141,8 +128,7 @@ char *sim_base64_encode(const void *data, size_t len)
     return out;
 }
 
-char *sim_base64_decode(const char *text, size_t *ret_len)
-{
+char *sim_base64_decode(const char *text, size_t *ret_len) {
     size_t len = strlen(text);
     char *out = sim_alloc(len / 4 * 3 + 4);
     size_t n = 0;
@@ -170,8 +156,7 @@ char *sim_base64_decode(const char *text, size_t *ret_len)
     return out;
 }
 
-char *sim_file_read(const char *path, size_t *ret_len)
-{
+char *sim_file_read(const char *path, size_t *ret_len) {
     FILE *file = fopen(path, "re");
     char *data = NULL;
     size_t len = 0;
@@ -205,8 +190,7 @@ char *sim_file_read(const char *path, size_t *ret_len)
     return data;
 }
 
-bool sim_parse_uint(const char *text, uint64_t *ret)
-{
+bool sim_parse_uint(const char *text, uint64_t *ret) {
     uint64_t value = 0;
 
     if (!*text)

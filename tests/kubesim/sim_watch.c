@@ -8,8 +8,8 @@
 
 enum {
     PEER_CHECK_MS = 250,
-    HOLD_MS = 500,                          /* reorderEvents: how long one event waits for another to overtake it */
-    DEFAULT_TIMEOUT_MS = 30 * 60 * 1000,    /* kube-apiserver --min-request-timeout */
+    HOLD_MS = 500,                       /* reorderEvents: how long one event waits for another to overtake it */
+    DEFAULT_TIMEOUT_MS = 30 * 60 * 1000, /* kube-apiserver --min-request-timeout */
 };
 
 struct sim_watch {
@@ -20,14 +20,14 @@ struct sim_watch {
     struct sim_selector *sel;
     char *path;
     uint64_t place;
-    struct sim_version **initial;           /* a watch from "now": all there is, first */
+    struct sim_version **initial; /* a watch from "now": all there is, first */
     size_t initial_count;
     size_t initial_at;
     bool bookmarks;
     bool finished;
     bool raw_sent;
-    json_t *error;                          /* sent as an ERROR event, and then the end */
-    uint64_t last_rv;                       /* of the last event, for bookmarks */
+    json_t *error;    /* sent as an ERROR event, and then the end */
+    uint64_t last_rv; /* of the last event, for bookmarks */
     int64_t began_ms;
     int64_t deadline_ms;
     int64_t bookmark_ms;
@@ -35,11 +35,10 @@ struct sim_watch {
     struct sim_version *held;
     int64_t held_until_ms;
     struct sim_watch *next;
-    struct sim_watch **link;                /* what points at this one */
+    struct sim_watch **link; /* what points at this one */
 };
 
-static json_t *expired_make(uint64_t asked, uint64_t oldest)
-{
+static json_t *expired_make(uint64_t asked, uint64_t oldest) {
     char *text = sim_format("too old resource version: %" PRIu64 " (%" PRIu64 ")", asked, oldest);
     json_t *status = sim_status_make(410, "Expired", NULL, text);
 
@@ -47,8 +46,7 @@ static json_t *expired_make(uint64_t asked, uint64_t oldest)
     return status;
 }
 
-static bool watch_take_query(struct sim_watch *watch, const struct sim_request *req, struct sim_reply *reply)
-{
+static bool watch_take_query(struct sim_watch *watch, const struct sim_request *req, struct sim_reply *reply) {
     const char *rv_text = sim_request_query(req, "resourceVersion");
     const char *timeout_text = sim_request_query(req, "timeoutSeconds");
     struct sim_store *store = req->sim->store;
@@ -61,8 +59,10 @@ static bool watch_take_query(struct sim_watch *watch, const struct sim_request *
         return false;
     }
     if (rv_text && *rv_text && !sim_parse_uint(rv_text, &rv)) {
-        sim_reply_error(reply, 400, NULL, NULL, "resourceVersion: Invalid value: \"%s\": strconv.ParseUint: "
-                        "parsing \"%s\": invalid syntax", rv_text, rv_text);
+        sim_reply_error(reply, 400, NULL, NULL,
+                "resourceVersion: Invalid value: \"%s\": strconv.ParseUint: "
+                "parsing \"%s\": invalid syntax",
+                rv_text, rv_text);
         return false;
     }
     watch->bookmarks = sim_request_flag(req, "allowWatchBookmarks");
@@ -72,15 +72,13 @@ static bool watch_take_query(struct sim_watch *watch, const struct sim_request *
     watch->last_rv = rv;
     watch->place = sim_store_log_end(store, watch->resource);
     if (rv == 0)
-        watch->initial =
-            sim_store_list(store, watch->resource, watch->ns, NULL, watch->sel, &watch->initial_count);
+        watch->initial = sim_store_list(store, watch->resource, watch->ns, NULL, watch->sel, &watch->initial_count);
     else if (!sim_store_seek(store, watch->resource, rv, &watch->place, &oldest))
         watch->error = expired_make(rv, oldest);
     return true;
 }
 
-void sim_watch_begin(struct sim_request *req, struct sim_reply *reply, struct sim_selector *sel)
-{
+void sim_watch_begin(struct sim_request *req, struct sim_reply *reply, struct sim_selector *sel) {
     struct sim_watch *watch = sim_alloc(sizeof(*watch));
 
     watch->sim = req->sim;
@@ -99,8 +97,7 @@ void sim_watch_begin(struct sim_request *req, struct sim_reply *reply, struct si
         watch->finished = true;
 }
 
-void sim_watch_destroy(struct sim_watch *watch)
-{
+void sim_watch_destroy(struct sim_watch *watch) {
     if (!watch)
         return;
     pthread_mutex_lock(&watch->sim->lock);
@@ -119,8 +116,7 @@ void sim_watch_destroy(struct sim_watch *watch)
     free(watch);
 }
 
-static void watch_send_raw(struct sim_watch *watch, struct sim_reply *reply)
-{
+static void watch_send_raw(struct sim_watch *watch, struct sim_reply *reply) {
     const struct sim_action *action = reply->action;
 
     if (!action || !action->raw || watch->raw_sent)
@@ -132,13 +128,12 @@ static void watch_send_raw(struct sim_watch *watch, struct sim_reply *reply)
     watch->raw_sent = true;
 }
 
-static void watch_send(struct sim_watch *watch, struct sim_reply *reply, enum sim_event_type type,
-                       struct sim_version *version)
-{
+static void watch_send(
+        struct sim_watch *watch, struct sim_reply *reply, enum sim_event_type type, struct sim_version *version) {
     static const char *const heads[] = {
-        [SIM_ADDED] = "{\"type\":\"ADDED\",\"object\":",
-        [SIM_MODIFIED] = "{\"type\":\"MODIFIED\",\"object\":",
-        [SIM_DELETED] = "{\"type\":\"DELETED\",\"object\":",
+            [SIM_ADDED] = "{\"type\":\"ADDED\",\"object\":",
+            [SIM_MODIFIED] = "{\"type\":\"MODIFIED\",\"object\":",
+            [SIM_DELETED] = "{\"type\":\"DELETED\",\"object\":",
     };
     int times = reply->action && reply->action->duplicate ? 2 : 1;
 
@@ -150,8 +145,7 @@ static void watch_send(struct sim_watch *watch, struct sim_reply *reply, enum si
     }
 }
 
-static void watch_send_error(struct sim_watch *watch, struct sim_reply *reply, json_t *status)
-{
+static void watch_send_error(struct sim_watch *watch, struct sim_reply *reply, json_t *status) {
     json_t *event = json_pack("{s:s,s:O}", "type", "ERROR", "object", status);
     char *text = json_dumps(event, JSON_COMPACT);
 
@@ -162,8 +156,7 @@ static void watch_send_error(struct sim_watch *watch, struct sim_reply *reply, j
     watch->finished = true;
 }
 
-static void watch_send_bookmark(struct sim_watch *watch, struct sim_reply *reply)
-{
+static void watch_send_bookmark(struct sim_watch *watch, struct sim_reply *reply) {
     uint64_t rv = sim_store_rv(watch->sim->store);
     char *text;
 
@@ -171,7 +164,7 @@ static void watch_send_bookmark(struct sim_watch *watch, struct sim_reply *reply
     if (rv < watch->last_rv)
         rv = watch->last_rv;
     text = sim_format("{\"type\":\"BOOKMARK\",\"object\":%s\"metadata\":{\"resourceVersion\":\"%" PRIu64 "\"}}}\n",
-                      watch->resource->prefix, rv);
+            watch->resource->prefix, rv);
     watch_send_raw(watch, reply);
     sim_reply_add_owned(reply, text, strlen(text));
     watch->bookmark_ms = sim_mono_ms() + watch->sim->opt.bookmark_ms;
@@ -181,9 +174,8 @@ static void watch_send_bookmark(struct sim_watch *watch, struct sim_reply *reply
  * What an event is to this watch: an object that comes into the selection is ADDED, one that leaves it is DELETED, with
  * its last selected state and the event's resourceVersion. NULL: nothing. A reference.
  */
-static struct sim_version *event_seen(const struct sim_watch *watch, const struct sim_event *event,
-                                      enum sim_event_type *ret_type)
-{
+static struct sim_version *event_seen(
+        const struct sim_watch *watch, const struct sim_event *event, enum sim_event_type *ret_type) {
     const struct sim_version *before = event->before;
     const struct sim_version *now = event->now;
     bool was = before && sim_selector_match(watch->sel, before->labels, before->ns, before->name);
@@ -200,8 +192,7 @@ static struct sim_version *event_seen(const struct sim_watch *watch, const struc
 }
 
 /* One event out of the log, or held back. True if something is to be sent. */
-static bool watch_take_event(struct sim_watch *watch, struct sim_reply *reply, const struct sim_event *event)
-{
+static bool watch_take_event(struct sim_watch *watch, struct sim_reply *reply, const struct sim_event *event) {
     enum sim_event_type type = SIM_ADDED;
     struct sim_version *version;
 
@@ -222,8 +213,7 @@ static bool watch_take_event(struct sim_watch *watch, struct sim_reply *reply, c
     return true;
 }
 
-static bool watch_release_held(struct sim_watch *watch, struct sim_reply *reply)
-{
+static bool watch_release_held(struct sim_watch *watch, struct sim_reply *reply) {
     if (!watch->held)
         return false;
     watch_send(watch, reply, watch->held_type, watch->held);
@@ -232,14 +222,12 @@ static bool watch_release_held(struct sim_watch *watch, struct sim_reply *reply)
     return true;
 }
 
-static int64_t least(int64_t a, int64_t b)
-{
+static int64_t least(int64_t a, int64_t b) {
     return a < b ? a : b;
 }
 
 /* Locked. What can be said without waiting; SIM_WATCH_MORE with nothing added to reply: wait until *ret_wake_ms. */
-static enum sim_watch_step watch_step(struct sim_watch *watch, struct sim_reply *reply, int64_t *ret_wake_ms)
-{
+static enum sim_watch_step watch_step(struct sim_watch *watch, struct sim_reply *reply, int64_t *ret_wake_ms) {
     const struct sim_action *action = reply->action;
     int64_t now = sim_mono_ms();
     int64_t deadline = watch->deadline_ms;
@@ -249,9 +237,8 @@ static enum sim_watch_step watch_step(struct sim_watch *watch, struct sim_reply 
     if (watch->finished)
         return SIM_WATCH_END;
     if (action && action->watch_gone && !watch->error)
-        watch->error = sim_status_make(
-            410, "Expired", NULL,
-            action->message ? action->message : "The resourceVersion for the provided watch is too old.");
+        watch->error = sim_status_make(410, "Expired", NULL,
+                action->message ? action->message : "The resourceVersion for the provided watch is too old.");
     if (watch->error) {
         watch_send_error(watch, reply, watch->error);
         return SIM_WATCH_MORE;
@@ -295,8 +282,7 @@ static enum sim_watch_step watch_step(struct sim_watch *watch, struct sim_reply 
     return SIM_WATCH_MORE;
 }
 
-enum sim_watch_step sim_watch_next(struct sim_watch *watch, struct sim_reply *reply)
-{
+enum sim_watch_step sim_watch_next(struct sim_watch *watch, struct sim_reply *reply) {
     enum sim_watch_step step;
     int64_t wake_ms = 0;
     uint64_t sent = reply->sent;
@@ -315,14 +301,13 @@ enum sim_watch_step sim_watch_next(struct sim_watch *watch, struct sim_reply *re
     return step;
 }
 
-void sim_watch_apply_live(struct sim *sim)
-{
+void sim_watch_apply_live(struct sim *sim) {
     for (struct sim_watch *watch = sim->watches; watch; watch = watch->next) {
         struct sim_call call = {.verb = "watch",
-                                .resource = watch->resource->plural,
-                                .ns = watch->ns ? watch->ns : "",
-                                .name = "",
-                                .path = watch->path};
+                .resource = watch->resource->plural,
+                .ns = watch->ns ? watch->ns : "",
+                .name = "",
+                .path = watch->path};
         struct sim_action *action = sim_faults_take_live(sim->faults, &call);
 
         if (!action)
@@ -336,8 +321,7 @@ void sim_watch_apply_live(struct sim *sim)
     pthread_cond_broadcast(&sim->changed);
 }
 
-size_t sim_watch_count(const struct sim *sim, enum sim_resource_id id)
-{
+size_t sim_watch_count(const struct sim *sim, enum sim_resource_id id) {
     size_t count = 0;
 
     for (const struct sim_watch *watch = sim->watches; watch; watch = watch->next)

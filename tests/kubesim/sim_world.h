@@ -1,5 +1,6 @@
 /*
- * sim_world: the demo: three namespaces whose Jobs have finished, are about to, or run on schedule, for some ten seconds.
+ * sim_world: the demo: three namespaces whose Jobs have finished, are about to, or run on schedule, for some ten
+ * seconds.
  *
  * All calls locked. What is deleted under its hands it leaves alone.
  */

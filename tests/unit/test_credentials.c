@@ -347,7 +347,7 @@ END_TEST
 
 START_TEST(a_plugin_gives_a_client_certificate) {
     use_script(PRINT_ANSWER);
-    put_certificate(cert_pem, key_pem, "");
+    put_certificate(cert_pem, key_pem, ",\"expirationTimestamp\":\"2200-01-01T00:00:00Z\"");
     expect_login("");
     ck_assert_str_eq(answers[0].cert, cert_pem);
     ck_assert_str_eq(answers[0].key, key_pem);
@@ -438,7 +438,9 @@ START_TEST(a_plugin_gets_what_the_protocol_promises) {
             (char *)"KUBERNETES_EXEC_INFO=nonsense", NULL};
     setenv("OURS", "ours", 1);
     signal(SIGPIPE, SIG_IGN);
-    use_script("printf '%s' \"$KUBERNETES_EXEC_INFO\" > $FOLDER/info\n"
+    int ours = open("/dev/null", O_RDONLY); /* and not close-on-exec */
+    use_script("tr '\\0' '\\n' < /proc/$$/environ | grep -c '^OURS=' > $FOLDER/times\n"
+               "printf '%s' \"$KUBERNETES_EXEC_INFO\" > $FOLDER/info\n"
                "printf '%s' \"$FROM_CONFIG $FOLDER_TOO $OURS\" > $FOLDER/env\n"
                "readlink /proc/self/fd/0 > $FOLDER/stdin\n"
                "ls /proc/$$/fd | tr '\\n' ' ' > $FOLDER/fds\n"
@@ -448,6 +450,8 @@ START_TEST(a_plugin_gets_what_the_protocol_promises) {
     exec_config.cluster_info = (char *)"{\"server\":\"https://h\"}";
     put_credential("{\"token\":\"t\"}");
     expect_login("Bearer t");
+    close(ours);
+    ck_assert_str_eq(text_of("times"), "1\n");
     ck_assert_str_eq(text_of("info"), "{\"apiVersion\":\"" V1 "\",\"kind\":\"ExecCredential\",\"spec\":{\"cluster\":"
                                       "{\"server\":\"https://h\"},\"interactive\":false}}");
     ck_assert_str_eq(text_of("env"), "yes $FOLDER theirs");

@@ -1,12 +1,26 @@
 #include "history_fixture.h"
 
 #include <fcntl.h>
+#include <sys/syscall.h>
 
 #include "base/duration.h"
 #include "history/backend.h"
 #include "history/schema.h"
 
 Suite *suite_history(void);
+
+/* What SQLite calls to bring a commit to the disk: ours goes before the C library's. */
+static int syncs;
+static bool syncs_fail;
+
+int fdatasync(int fd) {
+    syncs++;
+    if (syncs_fail) {
+        errno = EIO;
+        return -1;
+    }
+    return (int)syscall(SYS_fdatasync, fd);
+}
 
 /* ---- opening ---- */
 
@@ -966,6 +980,53 @@ START_TEST(what_a_killed_process_committed_is_there) {
 }
 END_TEST
 
+START_TEST(what_is_applied_has_been_synced) {
+    struct history *history = fixture_open(HISTORY_WRITE);
+    for (int i = 0; i < 3; i++) {
+        char uid[16];
+        snprintf(uid, sizeof uid, "u%d", i);
+        syncs = 0;
+        apply_ok(history, make_record(uid, "1"));
+        ck_assert_int_ge(syncs, 1);
+        syncs = 0;
+        apply_ok(history, make_request(HISTORY_INTENT, uid, NULL));
+        ck_assert_int_ge(syncs, 1);
+    }
+    history_close(history);
+}
+END_TEST
+
+START_TEST(what_cannot_be_synced_is_an_error) {
+    struct history *history = fixture_open(HISTORY_WRITE);
+    struct error err = {0};
+    syncs_fail = true;
+    int result = apply(history, make_record("u1", "1"), &err);
+    syncs_fail = false;
+    history_close(history);
+    ck_assert_int_eq(result, -1);
+    ck_assert_int_eq(err.kind, ERROR_IO);
+    ck_assert_contains(err.text, "disk I/O error");
+}
+END_TEST
+
+/* Else a request that finds the row there would be answered as durable without a sync. */
+START_TEST(what_a_killed_process_left_unsynced_is_synced_at_the_next_start) {
+    pid_t child = fork();
+    if (child == 0) {
+        struct history *history;
+        child_assert(history_open(fixture_location, HISTORY_WRITE, &history, NULL) == 0, "");
+        child_assert(apply(history, make_record("u1", "1"), NULL) == 0, "");
+        raise(SIGKILL);
+    }
+    waitpid(child, NULL, 0);
+    syncs = 0;
+    struct history *history = fixture_open(HISTORY_WRITE);
+    ck_assert_int_ge(syncs, 1);
+    ck_assert_int_eq(count_rows(history), 1);
+    history_close(history);
+}
+END_TEST
+
 /* ---- memory ---- */
 
 static sqlite3_mem_methods plain_memory;
@@ -1087,6 +1148,9 @@ Suite *suite_history(void) {
     tcase_add_test(tests, a_register_moved_away_while_open_takes_nothing_more);
     tcase_add_test(tests, a_full_disk_is_an_error_and_work_goes_on_when_it_is_over);
     tcase_add_test(tests, what_a_killed_process_committed_is_there);
+    tcase_add_test(tests, what_is_applied_has_been_synced);
+    tcase_add_test(tests, what_cannot_be_synced_is_an_error);
+    tcase_add_test(tests, what_a_killed_process_left_unsynced_is_synced_at_the_next_start);
     tcase_add_test(tests, each_allocation_of_sqlite_may_fail);
     suite_add_tcase(suite, tests);
     return suite;

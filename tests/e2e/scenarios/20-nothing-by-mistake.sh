@@ -1,0 +1,198 @@
+# shellcheck shell=bash
+# Never the wrong one, never early, nothing lost and nothing twice, whatever happens in between.
+
+# Due in 3 s, then held from 0.2 s before on, as fast as one connection goes, while deletions go at 100 a second.
+scenario_a_hold_set_at_the_last_moment_is_honoured() {
+	local due
+	namespaces_create last
+	config_write 'delete-qps = 100' 'ttl-after-success = 3s'
+	sexton_start
+	jobs_create last job 300
+	names last job 300 | finish_bodies Complete >"$SCENARIO_DIR/finish"
+	due=$(($(jq -r '.body.status.completionTime | fromdate' "$SCENARIO_DIR/finish" | sed -n 1p) * 1000 + 3000))
+	bulk_expect 200 <"$SCENARIO_DIR/finish"
+	jobs_list last >"$SCENARIO_DIR/jobs.tsv"
+	expect_eq "Jobs that are there before they are due" 300 "$(wc -l <"$SCENARIO_DIR/jobs.tsv")"
+	names last job 300 | tac | jq -cR 'split(" ") | {method: "PATCH", path: "/apis/batch/v1/namespaces/\(.[0])/jobs/\(.[1])",
+		type: "application/merge-patch+json", body: {metadata: {annotations: {"sexton.dev/hold": "true"}}}}' | bulk_config >"$SCENARIO_DIR/holds"
+	sleep_until_ms $((due - 200))
+	E2E_PARALLEL=1 bulk_run <"$SCENARIO_DIR/holds" | sed 's,^\([0-9]*\) .*/,\1 ,' | sort >"$SCENARIO_DIR/answers"
+	sed -n 's/^200 //p' "$SCENARIO_DIR/answers" | sort >"$SCENARIO_DIR/held"
+	sed -n 's/^404 //p' "$SCENARIO_DIR/answers" | sort >"$SCENARIO_DIR/too-late"
+	expect_eq "answers" 300 $(($(wc -l <"$SCENARIO_DIR/held") + $(wc -l <"$SCENARIO_DIR/too-late")))
+	wait_until 15 "those that were not held to be recorded as deleted" deleted_count_is "$(wc -l <"$SCENARIO_DIR/too-late")"
+	# Another Job comes and goes: by then sexton has decided about all of these.
+	job_create last control '{"annotations": {"sexton.dev/ttl-after-success": "0s"}}'
+	job_finish last control Complete
+	wait_until 15 "another Job to come and go" job_gone last control
+	jobs_list last | cut -f 3 | sort | diff -u "$SCENARIO_DIR/held" - || fail "what is left is not what was held"
+	audit_deletes sexton | awk -F '\t' '$4 == 200 {print $8}' | sort | comm -12 - "$SCENARIO_DIR/held" >"$SCENARIO_DIR/wrong"
+	[[ ! -s $SCENARIO_DIR/wrong ]] || fail "deleted although held: $(paste -sd ' ' "$SCENARIO_DIR/wrong")"
+	note "$(wc -l <"$SCENARIO_DIR/held") held in time, $(wc -l <"$SCENARIO_DIR/too-late") not, $(audit_deletes sexton | cut -f 4 | grep -c 409 || true) DELETEs answered 409"
+	sexton_stop
+}
+
+# The hold is set, and the due time passes, while the controller is stopped: it wakes up with an old picture.
+scenario_a_hold_set_while_nobody_looked_is_honoured() {
+	local due
+	namespaces_create unseen
+	config_write 'delete-qps = 0' 'ttl-after-success = 3s'
+	sexton_start
+	jobs_create unseen job 50
+	names unseen job 50 | finish_bodies Complete >"$SCENARIO_DIR/finish"
+	due=$(($(jq -r '.body.status.completionTime | fromdate' "$SCENARIO_DIR/finish" | sed -n 1p) * 1000 + 3000))
+	bulk_expect 200 <"$SCENARIO_DIR/finish"
+	wait_until 3 "all to be recorded" register_is 'SELECT count(*) FROM runs' 50
+	kill -STOP "$SEXTON_PID"
+	names unseen job 50 | jq -cR 'split(" ") | {method: "PATCH", path: "/apis/batch/v1/namespaces/\(.[0])/jobs/\(.[1])",
+		type: "application/merge-patch+json", body: {metadata: {annotations: {"sexton.dev/hold": "true"}}}}' | bulk_expect 200
+	sleep_until_ms $((due + 200))
+	kill -CONT "$SEXTON_PID"
+	job_create unseen control '{"annotations": {"sexton.dev/ttl-after-success": "0s"}}'
+	job_finish unseen control Complete
+	wait_until 15 "another Job to come and go" job_gone unseen control
+	expect_eq "Jobs left" 50 "$(jobs_count unseen)"
+	expect_eq "names of what was deleted" control "$(audit_deletes sexton | awk -F '\t' '$4 == 200 {print $8}')"
+	note "$(audit_deletes sexton | cut -f 4 | grep -c 409 || true) DELETEs answered 409"
+	sexton_stop
+}
+
+scenario_a_job_created_again_under_the_same_name_is_not_touched() {
+	local due
+	namespaces_create again
+	config_write 'delete-qps = 0' 'ttl-after-success = 3s'
+	sexton_start
+	jobs_create again seen 20
+	jobs_create again unseen 20
+	job_create again control
+	{
+		names again seen 20
+		names again unseen 20
+		echo again control
+	} | finish_bodies Complete >"$SCENARIO_DIR/finish"
+	due=$(($(jq -r '.body.status.completionTime | fromdate' "$SCENARIO_DIR/finish" | sed -n 1p) * 1000 + 3000))
+	bulk_expect 200 <"$SCENARIO_DIR/finish"
+	jobs_list again >"$SCENARIO_DIR/old.tsv"
+	# Half of them while the controller looks on, half while it does not.
+	names again seen 20 | replace_jobs
+	wait_until 3 "all to be recorded" register_is 'SELECT count(*) FROM runs' 41
+	kill -STOP "$SEXTON_PID"
+	names again unseen 20 | replace_jobs
+	jobs_list again | grep -v control >"$SCENARIO_DIR/new.tsv"
+	expect_ge "ms until they would have been due" 0 $((due - $(now_ms)))
+	sleep_until_ms $((due + 200))
+	kill -CONT "$SEXTON_PID"
+	wait_until 15 "the Job that was left alone to go" job_gone again control
+	wait_until 15 "all the old ones to be settled" deleted_count_is 41
+	jobs_list again | diff -u "$SCENARIO_DIR/new.tsv" - || fail "the new Jobs are not all there"
+	cut -f 1 "$SCENARIO_DIR/new.tsv" >"$SCENARIO_DIR/new-uids"
+	expect_eq "DELETEs of a new one" "" "$(audit_deletes sexton | grep -Ff "$SCENARIO_DIR/new-uids" || true)"
+	expect_eq "DELETEs that succeeded" control "$(audit_deletes sexton | awk -F '\t' '$4 == 200 {print $8}')"
+	expect_eq "deletions by cause" $'external 40\nttl 1' "$(register "SELECT delete_cause || ' ' || count(*) FROM runs GROUP BY delete_cause ORDER BY 1")"
+	sexton_stop
+	expect_agreement "$SCENARIO_DIR/old.tsv"
+}
+replace_jobs() { # reads names: deletes those Jobs and creates them again
+	tee "$SCENARIO_DIR/replace" | jq -cR 'split(" ") | {method: "DELETE", path: "/apis/batch/v1/namespaces/\(.[0])/jobs/\(.[1])",
+		body: {kind: "DeleteOptions", apiVersion: "v1", propagationPolicy: "Background"}}' | bulk_expect 200
+	job_bodies 0 <"$SCENARIO_DIR/replace" | bulk_expect 201
+}
+
+scenario_sweep_and_run_side_by_side_do_no_harm() {
+	local one two rc
+	namespaces_create both
+	config_write 'delete-qps = 150'
+	jobs_create both job 500
+	jobs_finish both job 400 Complete
+	jobs_list both | grep -v -- '-$' >"$SCENARIO_DIR/jobs.tsv"
+	sexton_start
+	sexton sweep >"$SCENARIO_DIR/sweep-1.out" 2>&1 &
+	one=$!
+	sexton sweep >"$SCENARIO_DIR/sweep-2.out" 2>&1 &
+	two=$!
+	for pid in "$one" "$two"; do
+		rc=0
+		wait "$pid" || rc=$?
+		expect_eq "exit status of sweep" 0 "$rc"
+	done
+	wait_until 15 "all that finished to be deleted" jobs_count_is both 100
+	wait_until 10 "that to be recorded" deleted_count_is 400
+	sexton_stop
+	expect_agreement "$SCENARIO_DIR/jobs.tsv"
+	note "$(audit_deletes sexton | wc -l) DELETEs for 400 Jobs"
+}
+
+scenario_a_controller_restarted_in_the_middle_loses_and_repeats_nothing() {
+	local at
+	namespaces_create restart
+	config_write 'delete-qps = 200'
+	jobs_create restart job 600
+	jobs_finish restart job 600 Complete
+	jobs_list restart >"$SCENARIO_DIR/jobs.tsv"
+	for at in 100 250 400; do
+		sexton_start
+		wait_until 20 "$at Jobs to be gone" deleted_count_ge "$at"
+		sexton_stop
+		expect_ge "Jobs that are left for the next" 1 "$(jobs_count restart)"
+	done
+	sexton_start
+	wait_until 20 "all to be gone" jobs_count_is restart 0
+	wait_until 10 "that to be recorded" deleted_count_is 600
+	sexton_stop
+	expect_agreement "$SCENARIO_DIR/jobs.tsv" strict
+}
+
+scenario_a_controller_killed_in_the_middle_loses_and_repeats_nothing() {
+	local at
+	namespaces_create killed
+	config_write 'delete-qps = 200'
+	jobs_create killed job 600
+	jobs_finish killed job 600 Complete
+	jobs_list killed >"$SCENARIO_DIR/jobs.tsv"
+	for at in 100 200 300 400; do
+		sexton_start
+		wait_until 20 "$at Jobs to be gone" deleted_count_ge "$at"
+		sexton_kill
+		# What a crash leaves behind: each DELETE that was sent has its record.
+		audit_deletes sexton | cut -f 1 | sort -u >"$SCENARIO_DIR/sent"
+		register "SELECT job_uid FROM runs WHERE delete_state IN ('deleting', 'deleted')" | sort >"$SCENARIO_DIR/intended"
+		expect_eq "DELETEs without a record after kill -9" "" "$(comm -23 "$SCENARIO_DIR/sent" "$SCENARIO_DIR/intended")"
+	done
+	sexton_start
+	wait_until 20 "all to be gone" jobs_count_is killed 0
+	wait_until 10 "that to be recorded" deleted_count_is 600
+	sexton_stop
+	expect_agreement "$SCENARIO_DIR/jobs.tsv"
+}
+
+scenario_deleting_a_namespace_is_recorded_and_disturbs_nothing() {
+	needs_kcm
+	namespaces_create doomed stays
+	config_write 'delete-qps = 0' 'ttl-after-failure = 1h'
+	sexton_start
+	jobs_create doomed job 20
+	jobs_finish doomed job 20 Failed
+	wait_until 10 "all to be recorded" register_is 'SELECT count(*) FROM runs' 20
+	kubectl delete namespace doomed --wait=false >/dev/null
+	wait_until 30 "the deletions to be recorded" register_is "SELECT count(*) FROM runs WHERE (delete_state, delete_cause) = ('deleted', 'external')" 20
+	wait_until 30 "the namespace to be gone" namespace_gone doomed
+	job_create stays control
+	job_finish stays control Complete
+	wait_until 10 "a Job elsewhere to go" job_gone stays control
+	sexton_stop
+}
+namespace_gone() { ! api_quiet GET "/api/v1/namespaces/$1"; }
+
+scenario_a_sweep_keeps_within_its_bounds() {
+	namespaces_create one two
+	config_write
+	jobs_create one plain 3
+	jobs_create one marked 3 '{"labels": {"team": "blue"}}'
+	jobs_create two marked 3 '{"labels": {"team": "blue"}}'
+	{ names one plain 3; names one marked 3; names two marked 3; } | finish_bodies Complete | bulk_expect 200
+	sexton sweep -n one -l team=blue >"$SCENARIO_DIR/sweep.out" 2>&1
+	expect_eq "Jobs left" $'one plain-00000\none plain-00001\none plain-00002\ntwo marked-00000\ntwo marked-00001\ntwo marked-00002' \
+		"$(jobs_list | awk '{print $2, $3}' | sort)"
+	sexton sweep >"$SCENARIO_DIR/sweep.out" 2>&1
+	expect_eq "Jobs left" 0 "$(jobs_count)"
+}
