@@ -1,5 +1,8 @@
+#include <fcntl.h>
+#include <malloc.h>
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "cmd/commands.h"
 #include "cmd/common.h"
@@ -39,7 +42,23 @@ int cmd_version(int argc, char **argv) {
     return EXIT_DONE;
 }
 
+/* Descriptors 0 to 2 open, so that no pipe or database lands on one of them and is written over by a message. */
+static void open_standard_files(void) {
+    for (int fd; (fd = open("/dev/null", O_RDWR)) >= 0;) {
+        if (fd > STDERR_FILENO) {
+            close(fd);
+            return;
+        }
+    }
+}
+
 int main(int argc, char **argv) {
+    open_standard_files();
+    /* One heap for both threads: what one allocates and the other frees would else pile up in two. And give back what a
+     * first list took. */
+    mallopt(M_ARENA_MAX, 1);
+    mallopt(M_TRIM_THRESHOLD, 256 * 1024);
+    mallopt(M_MMAP_THRESHOLD, 256 * 1024);
     if (argc < 2) {
         print_help(stderr);
         return EXIT_USAGE;

@@ -82,7 +82,8 @@ const char *duration_format(int64_t ms, char buf[DURATION_TEXT_MAX]) {
         if (count == 0 && shown == 0)
             continue;
         if (count)
-            len += snprintf(buf + len, DURATION_TEXT_MAX - (size_t)len, "%llu%c", (unsigned long long)count, units[i].unit);
+            len += snprintf(
+                    buf + len, DURATION_TEXT_MAX - (size_t)len, "%llu%c", (unsigned long long)count, units[i].unit);
         shown++;
     }
     return buf;

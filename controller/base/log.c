@@ -111,7 +111,7 @@ void log_write(enum log_level level, const char *message, const struct log_field
     add_pair(&line, "time", timestamp_format(clock_wall_ms(), time));
     add_pair(&line, "level", level_names[level]);
     add_pair(&line, "msg", message);
-    for (; fields->key; fields++)
+    for (fields++; fields->key; fields++)
         add_field(&line, fields);
     strbuf_add_text(&line, current_format == LOG_JSON ? "}\n" : "\n");
     if (strbuf_failed(&line)) {

@@ -41,8 +41,8 @@ bool text_is_utf8(const char *text, size_t len) {
 
 static bool is_unsafe(uint32_t point) {
     return point < 0x20 || (point >= 0x7f && point < 0xa0) || point == 0x2028 || point == 0x2029 || point == 0x200e ||
-            point == 0x200f || (point >= 0x202a && point <= 0x202e) || (point >= 0x2066 && point <= 0x2069) ||
-            point == 0xfeff;
+           point == 0x200f || (point >= 0x202a && point <= 0x202e) || (point >= 0x2066 && point <= 0x2069) ||
+           point == 0xfeff;
 }
 
 void text_add_escaped(struct strbuf *buf, const char *text, size_t max) {

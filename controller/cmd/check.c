@@ -38,9 +38,9 @@ struct check_command {
     struct client *client;
     struct discovery *discovery;
     struct client_call *call;
-    const char *at;      /* in the list of Namespaces */
-    char namespace[64];  /* the one asked about, "" for all */
-    size_t next;         /* in needs */
+    const char *at;     /* in the list of Namespaces */
+    char namespace[64]; /* the one asked about, "" for all */
+    size_t next;        /* in needs */
     int missing;
     bool colors, first_namespace;
     struct error err;
@@ -140,7 +140,8 @@ static void ask_next(struct check_command *c) {
     strbuf_add_text(&body, "{\"apiVersion\":\"authorization.k8s.io/v1\",\"kind\":\"SelfSubjectAccessReview\",\"spec\":"
                            "{\"resourceAttributes\":{\"namespace\":");
     text_add_json(&body, need->whole_cluster ? "" : c->namespace);
-    strbuf_add_format(&body, ",\"verb\":\"%s\",\"group\":\"%s\",\"resource\":\"%s\"}}}", need->verb, need->group, need->resource);
+    strbuf_add_format(
+            &body, ",\"verb\":\"%s\",\"group\":\"%s\",\"resource\":\"%s\"}}}", need->verb, need->group, need->resource);
     const struct client_request request = {.method = "POST",
             .path = "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews",
             .body = strbuf_text(&body),

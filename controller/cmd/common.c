@@ -61,7 +61,8 @@ int common_load_config(const struct common *common, struct config **ret, struct 
     if (config_load(common->config, &config, err) < 0)
         return -1;
     int failed = lay_over(&config->namespaces, common->namespace, err) < 0 ||
-            lay_over(&config->selector, common->selector, err) < 0 || lay_over(&config->store, common->store, err) < 0;
+                 lay_over(&config->selector, common->selector, err) < 0 ||
+                 lay_over(&config->store, common->store, err) < 0;
     if (!failed && common->log_level && !log_level_parse(common->log_level, &config->log_level))
         failed = error_set(err, ERROR_USAGE, "--log-level: '%s' is not debug, info, warn or error", common->log_level);
     if (!failed && common->log_format && !log_format_parse(common->log_format, &config->log_format))

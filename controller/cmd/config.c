@@ -350,7 +350,7 @@ static int unknown_key(struct parse *parse, const char *key) {
             : close   ? close
                       : "",
             elsewhere ? "]"
-            : close   ? "?"
+            : close   ? "'?"
                       : "");
     strbuf_finish(&shown);
     return -1;

@@ -132,8 +132,8 @@ static int delete_job(void *arg, const struct job *job) {
     text_add_json(&body, job->resource_version ? job->resource_version : "");
     strbuf_add_text(&body, "}}");
     int result = strbuf_failed(&body) || !job->resource_version
-            ? -1
-            : start_request(arg, "DELETE", job->namespace, job->name, job->uid, strbuf_text(&body));
+                         ? -1
+                         : start_request(arg, "DELETE", job->namespace, job->name, job->uid, strbuf_text(&body));
     strbuf_finish(&body);
     return result;
 }
@@ -163,8 +163,8 @@ static void on_refused(void *arg, const struct history_request *request, const c
 static void on_store_failing(void *arg, const char *why) {
     struct engine *e = arg;
     if (why)
-        log_error("the register cannot be written: nothing is deleted until it can", log_text("store", e->config->store),
-                log_text("error", why));
+        log_error("the register cannot be written: nothing is deleted until it can",
+                log_text("store", e->config->store), log_text("error", why));
     else
         log_info("the register can be written again", log_text("store", e->config->store));
     reconcile_set_recording(e->reconcile, why == NULL);
@@ -251,8 +251,8 @@ static void take_cronjob(struct feed *feed, enum reflector_change change, const 
         reconcile_cronjob_changed(e->reconcile, uid);
         return;
     }
-    if (store_put_cronjob(store, object, e->discovered.cronjobs_tell_success, generation_of(feed), &cronjob, &changed,
-                &err) < 0)
+    if (store_put_cronjob(
+                store, object, e->discovered.cronjobs_tell_success, generation_of(feed), &cronjob, &changed, &err) < 0)
         log_warn("a CronJob was not taken in", log_text("error", err.text));
     else if (changed && feed->source->feeds[KIND_JOBS].complete)
         reconcile_cronjob_changed(e->reconcile, cronjob->uid);
@@ -447,7 +447,8 @@ static int start_feeds(struct engine *e, struct error *err) {
     return 0;
 }
 
-static void on_discovered(void *arg, const struct discovered *discovered, const struct error *why, int64_t retry_in_ms) {
+static void on_discovered(
+        void *arg, const struct discovered *discovered, const struct error *why, int64_t retry_in_ms) {
     struct engine *e = arg;
     if (!discovered) {
         log_error("the API server does not answer as it should", log_text("server", e->kube_config->server),
@@ -474,8 +475,8 @@ static int create_sources(struct engine *e, struct error *err) {
     for (const char *word; (word = text_list_next(&at, &len)); n++)
         all = all || (len == 1 && *word == '*');
     if (n > RECONCILE_SOURCES_MAX)
-        return error_set(err, ERROR_USAGE, "more than %d Namespaces are listed; use '*' with a selector",
-                RECONCILE_SOURCES_MAX);
+        return error_set(
+                err, ERROR_USAGE, "more than %d Namespaces are listed; use '*' with a selector", RECONCILE_SOURCES_MAX);
     e->n_sources = all || n == 0 ? 1 : n;
     e->sources = calloc(e->n_sources, sizeof *e->sources);
     if (!e->sources)
@@ -504,7 +505,8 @@ static void on_timer(void *arg) {
         return;
     if (!reconcile_skew(e->reconcile)->known) {
         struct error err = {0};
-        error_set(&err, ERROR_REMOTE, "the API server sends no Date header, so its clock is not known: nothing is deleted");
+        error_set(&err, ERROR_REMOTE,
+                "the API server sends no Date header, so its clock is not known: nothing is deleted");
         finish(e, &err);
     } else if (reconcile_is_done(e->reconcile) && (!e->writer || writer_pending(e->writer) == 0)) {
         finish(e, NULL);
@@ -513,7 +515,8 @@ static void on_timer(void *arg) {
 
 static void on_stop_grace_over(void *arg) {
     struct engine *e = arg;
-    log_warn("stopping although requests are still in flight", log_number("requests", reconcile_in_flight(e->reconcile)));
+    log_warn("stopping although requests are still in flight",
+            log_number("requests", reconcile_in_flight(e->reconcile)));
     e->stopped = true;
     e->handler.stopped(e->handler.arg);
 }
@@ -536,18 +539,12 @@ static int build(struct engine *e, struct error *err) {
             .has_selector = *config->selector != '\0',
             .one_pass = e->one_pass,
             .missing_namespace = NAMESPACE_UNKNOWN};
-    const struct reconcile_ports ports = {.arg = e,
-            .delete_job = delete_job,
-            .get_job = get_job,
-            .submit = e->dry_run ? NULL : submit,
-            .wake = wake};
+    const struct reconcile_ports ports = {
+            .arg = e, .delete_job = delete_job, .get_job = get_job, .submit = e->dry_run ? NULL : submit, .wake = wake};
     const struct client_handler client_handler = {.arg = e, .date = on_date};
     const struct writer_settings writer_settings = {.location = config->store, .retention_ms = config->retention_ms};
-    const struct writer_handler writer_handler = {.arg = e,
-            .durable = on_durable,
-            .failing = on_store_failing,
-            .room = on_store_room,
-            .refused = on_refused};
+    const struct writer_handler writer_handler = {
+            .arg = e, .durable = on_durable, .failing = on_store_failing, .room = on_store_room, .refused = on_refused};
     if (create_sources(e, err) < 0 || !(e->timer = loop_timer_create(e->loop, on_timer, e, err)) ||
             !(e->stop_timer = loop_timer_create(e->loop, on_stop_grace_over, e, err)) ||
             !(e->reconcile = reconcile_create(&settings, &ports, err)) ||
@@ -587,7 +584,7 @@ int engine_destroy(struct engine *e) {
         free(e->sources[i].namespace);
     }
     struct request *request, *next;
-    DL_FOREACH_SAFE(e->requests, request, next) {
+    DL_FOREACH_SAFE (e->requests, request, next) {
         client_cancel(request->call);
         free(request);
     }

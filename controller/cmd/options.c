@@ -53,7 +53,8 @@ int options_parse(const struct command_spec *spec, int argc, char **argv,
     size_t n = count_options(spec->options), at = strlen(shorts);
     for (size_t i = 0; i < n && i < OPTIONS_MAX; i++) {
         const struct option_spec *o = &spec->options[i];
-        longs[i] = (struct option){o->name, o->argument ? required_argument : no_argument, NULL, HELP_VALUE + 1 + (int)i};
+        longs[i] =
+                (struct option){o->name, o->argument ? required_argument : no_argument, NULL, HELP_VALUE + 1 + (int)i};
         if (o->letter) {
             shorts[at++] = o->letter;
             if (o->argument)
@@ -70,7 +71,8 @@ int options_parse(const struct command_spec *spec, int argc, char **argv,
         }
         if (c == '?' || c == ':')
             return bad_option(spec, c, argv, err);
-        const struct option_spec *o = c > HELP_VALUE ? &spec->options[c - HELP_VALUE - 1] : find_letter(spec->options, c);
+        const struct option_spec *o =
+                c > HELP_VALUE ? &spec->options[c - HELP_VALUE - 1] : find_letter(spec->options, c);
         if (set(arg, o, optarg, err) < 0)
             return -1;
     }

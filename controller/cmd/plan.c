@@ -111,7 +111,8 @@ struct cells {
 };
 
 static void cells_init(struct cells *cells) {
-    *cells = (struct cells){.policy = STRBUF_INIT(TEXT_LIMIT), .source = STRBUF_INIT(TEXT_LIMIT), .reason = STRBUF_INIT(TEXT_LIMIT)};
+    *cells = (struct cells){
+            .policy = STRBUF_INIT(TEXT_LIMIT), .source = STRBUF_INIT(TEXT_LIMIT), .reason = STRBUF_INIT(TEXT_LIMIT)};
 }
 
 static void cells_finish(struct cells *cells) {
@@ -194,20 +195,22 @@ static const char *const csv_columns[] = {
         "namespace", "name", "uid", "outcome", "finishedAt", "dueAt", "action", "policy", "source", "reason", NULL};
 static const char *const table_columns[] = {
         "namespace", "name", "outcome", "finished", "age", "action", "due", "policy", "source", "reason", NULL};
-static const char *const wide_columns[] = {"namespace", "name", "uid", "outcome", "finished", "age", "action", "due", "due at",
-        "policy", "source", "reason", NULL};
+static const char *const wide_columns[] = {"namespace", "name", "uid", "outcome", "finished", "age", "action", "due",
+        "due at", "policy", "source", "reason", NULL};
 
 /* In the order of the format's columns; returns how many. */
-static int list_cells(enum output_format format, const struct plan_row *row, const struct cells *c, const char *list[12]) {
+static int list_cells(
+        enum output_format format, const struct plan_row *row, const struct cells *c, const char *list[12]) {
     const char *policy = c->has_policy ? strbuf_text(&c->policy) : NULL;
     const char *source = c->has_source ? strbuf_text(&c->source) : NULL;
     const char *reason = strbuf_text(&c->reason), *action = action_name(row->decision.action);
     const char *uid = row->job ? row->job->uid : NULL;
-    const char *csv[] = {row->namespace, row->name, uid, c->outcome, c->finished, c->due, action, policy, source, reason};
+    const char *csv[] = {
+            row->namespace, row->name, uid, c->outcome, c->finished, c->due, action, policy, source, reason};
     const char *table[] = {
             row->namespace, row->name, c->outcome, c->finished, c->age, action, c->due_in, policy, source, reason};
-    const char *wide[] = {row->namespace, row->name, uid, c->outcome, c->finished, c->age, action, c->due_in, c->due, policy,
-            source, reason};
+    const char *wide[] = {row->namespace, row->name, uid, c->outcome, c->finished, c->age, action, c->due_in, c->due,
+            policy, source, reason};
     int n = format == OUTPUT_WIDE ? 12 : 10;
     memcpy(list, format == OUTPUT_CSV ? csv : format == OUTPUT_WIDE ? wide : table, (size_t)n * sizeof *list);
     return n;
@@ -216,8 +219,10 @@ static int list_cells(enum output_format format, const struct plan_row *row, con
 static int print_rows(
         const struct plan_row *rows, size_t n, int64_t now_ms, enum output_format format, struct error *err) {
     static const char *const action_colors[] = {NULL, "33", "36", "31"};
-    struct table *table = table_create(
-            format == OUTPUT_CSV ? csv_columns : format == OUTPUT_WIDE ? wide_columns : table_columns, err);
+    struct table *table = table_create(format == OUTPUT_CSV    ? csv_columns
+                                       : format == OUTPUT_WIDE ? wide_columns
+                                                               : table_columns,
+            err);
     if (!table)
         return -1;
     struct cells cells;
@@ -254,8 +259,8 @@ static void print_summary(const struct plan_command *c, const struct plan_row *r
         printf("%zu Jobs: %" PRId64 " to delete, %" PRId64 " waiting, %" PRId64 " kept, %" PRId64 " not finished\n", n,
                 counts[ACTION_DELETE], counts[ACTION_WAIT], counts[ACTION_KEEP], counts[ACTION_NONE]);
     if (unclear)
-        fprintf(stderr, "warning: %" PRId64 " of the Jobs %s kept because something about %s is not understood\n", unclear,
-                unclear == 1 ? "is" : "are", unclear == 1 ? "it" : "them");
+        fprintf(stderr, "warning: %" PRId64 " of the Jobs %s kept because something about %s is not understood\n",
+                unclear, unclear == 1 ? "is" : "are", unclear == 1 ? "it" : "them");
     if (c->gathered.missing_namespace == NAMESPACE_NOT_ASKED && !c->gathered.store->namespaces && n)
         fprintf(stderr, "note: the input holds no Namespaces, so their annotations are not looked at "
                         "(kubectl get jobs,namespaces,cronjobs -A -o json)\n");
@@ -298,7 +303,8 @@ static int run(struct plan_command *c, struct error *err) {
     struct plan_row *rows = make_rows(c, now_ms, &n, err);
     if (!rows)
         return -1;
-    int result = c->format == OUTPUT_JSON ? print_json(rows, n, now_ms, err) : print_rows(rows, n, now_ms, c->format, err);
+    int result =
+            c->format == OUTPUT_JSON ? print_json(rows, n, now_ms, err) : print_rows(rows, n, now_ms, c->format, err);
     if (result == 0) {
         fflush(stdout);
         print_summary(c, rows, n);

@@ -90,8 +90,7 @@ static int run(struct run_command *c, struct error *err) {
     signal(SIGPIPE, SIG_IGN);
     if (!(c->loop = loop_create(err)))
         return -1;
-    const struct engine_settings settings = {
-            .config = c->config, .kube_config = c->kube_config, .dry_run = c->dry_run};
+    const struct engine_settings settings = {.config = c->config, .kube_config = c->kube_config, .dry_run = c->dry_run};
     const struct engine_handler handler = {.arg = c, .finished = on_finished, .stopped = on_stopped};
     if (engine_create(c->loop, &settings, &handler, &c->engine, err) < 0)
         return -1;

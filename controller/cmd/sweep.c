@@ -132,11 +132,12 @@ static int run(struct sweep_command *c, struct error *err) {
 static void print_summary(const struct sweep_command *c) {
     const struct reconcile_counts *n = &c->counts;
     if (c->dry_run)
-        printf("%" PRId64 " seen, %" PRId64 " would be deleted, %" PRId64 " kept (dry run: nothing was recorded or deleted)\n",
+        printf("%" PRId64 " seen, %" PRId64 " would be deleted, %" PRId64
+               " kept (dry run: nothing was recorded or deleted)\n",
                 n->seen, n->would_delete, n->seen - n->would_delete);
     else
-        printf("%" PRId64 " seen, %" PRId64 " recorded, %" PRId64 " deleted, %" PRId64 " kept, %" PRId64 " failed\n", n->seen,
-                n->recorded, n->deleted, n->seen - n->deleted - n->failed, n->failed);
+        printf("%" PRId64 " seen, %" PRId64 " recorded, %" PRId64 " deleted, %" PRId64 " kept, %" PRId64 " failed\n",
+                n->seen, n->recorded, n->deleted, n->seen - n->deleted - n->failed, n->failed);
 }
 
 int cmd_sweep(int argc, char **argv) {

@@ -1,15 +1,5 @@
 #include "history/schema.h"
 
-#define ISO(column) "strftime('%Y-%m-%dT%H:%M:%SZ', " column " / 1000, 'unixepoch')"
-
-#define READABLE(column) \
-    "CASE WHEN " column " < 0 THEN 'never'" \
-    " WHEN " column " < 1000 THEN printf('%dms', " column ")" \
-    " WHEN " column " < 60000 THEN printf('%ds', " column " / 1000)" \
-    " WHEN " column " < 3600000 THEN printf('%dm%ds', " column " / 60000, " column " / 1000 % 60)" \
-    " WHEN " column " < 86400000 THEN printf('%dh%dm', " column " / 3600000, " column " / 60000 % 60)" \
-    " ELSE printf('%dd%dh', " column " / 86400000, " column " / 3600000 % 24) END"
-
 /*
  * The uid comes first in the unique key, so that the same index finds a run when the cluster is not known. The wide
  * columns come last: SQLite reads a row from its start, and need not follow the overflow pages for what stands before.
@@ -66,28 +56,31 @@ static const char version_1[] =
         /* For people with a SQL prompt. */
         "CREATE VIEW runs_view AS SELECT"
         " cluster, namespace, job_name AS job, outcome, reason, message,"
-        " " ISO("scheduled_at") " AS scheduled,"
-                                " " ISO("created_at") " AS created,"
-                                                      " " ISO("started_at") " AS started,"
-                                                                            " " ISO("finished_at") " AS finished,"
-                                                                                                   " " READABLE(
-                                                                                                           "duration_"
-                                                                                                           "ms") " AS "
-                                                                                                                 "durat"
-                                                                                                                 "ion,"
-                                                                                                                 " " ISO("recorded_at") " AS recorded,"
-                                                                                                                                        " cronjob, \"trigger\", owner_kind, owner_name, pods_succeeded, pods_failed, completions, parallelism,"
-                                                                                                                                        " completion_mode, completed_indexes, failed_indexes, backoff_limit,"
-                                                                                                                                        " policy, policy_source,"
-                                                                                                                                        " " READABLE(
-                                                                                                                                                "ttl_ms") " AS ttl,"
-                                                                                                                                                          " " ISO("due_at") " AS due,"
-                                                                                                                                                                            " delete_state AS state, delete_cause AS cause,"
-                                                                                                                                                                            " " ISO("delete_requested_at") " AS delete_requested,"
-                                                                                                                                                                                                           " " ISO("deleted_at") " AS deleted,"
-                                                                                                                                                                                                                                 " job_uid AS uid, resource_version, owner_uid, images, labels, annotations, manifest"
-                                                                                                                                                                                                                                 " FROM runs ORDER BY " SCHEMA_ENDED
-                                                                                                                                                                                                                                 " DESC;";
+        " strftime('%Y-%m-%dT%H:%M:%SZ', scheduled_at / 1000, 'unixepoch') AS scheduled,"
+        " strftime('%Y-%m-%dT%H:%M:%SZ', created_at / 1000, 'unixepoch') AS created,"
+        " strftime('%Y-%m-%dT%H:%M:%SZ', started_at / 1000, 'unixepoch') AS started,"
+        " strftime('%Y-%m-%dT%H:%M:%SZ', finished_at / 1000, 'unixepoch') AS finished,"
+        " CASE WHEN duration_ms < 0 THEN 'never'"
+        "  WHEN duration_ms < 1000 THEN printf('%dms', duration_ms)"
+        "  WHEN duration_ms < 60000 THEN printf('%ds', duration_ms / 1000)"
+        "  WHEN duration_ms < 3600000 THEN printf('%dm%ds', duration_ms / 60000, duration_ms / 1000 % 60)"
+        "  WHEN duration_ms < 86400000 THEN printf('%dh%dm', duration_ms / 3600000, duration_ms / 60000 % 60)"
+        "  ELSE printf('%dd%dh', duration_ms / 86400000, duration_ms / 3600000 % 24) END AS duration,"
+        " strftime('%Y-%m-%dT%H:%M:%SZ', recorded_at / 1000, 'unixepoch') AS recorded,"
+        " cronjob, \"trigger\", owner_kind, owner_name, pods_succeeded, pods_failed, completions, parallelism,"
+        " completion_mode, completed_indexes, failed_indexes, backoff_limit, policy, policy_source,"
+        " CASE WHEN ttl_ms < 0 THEN 'never'"
+        "  WHEN ttl_ms < 1000 THEN printf('%dms', ttl_ms)"
+        "  WHEN ttl_ms < 60000 THEN printf('%ds', ttl_ms / 1000)"
+        "  WHEN ttl_ms < 3600000 THEN printf('%dm%ds', ttl_ms / 60000, ttl_ms / 1000 % 60)"
+        "  WHEN ttl_ms < 86400000 THEN printf('%dh%dm', ttl_ms / 3600000, ttl_ms / 60000 % 60)"
+        "  ELSE printf('%dd%dh', ttl_ms / 86400000, ttl_ms / 3600000 % 24) END AS ttl,"
+        " strftime('%Y-%m-%dT%H:%M:%SZ', due_at / 1000, 'unixepoch') AS due,"
+        " delete_state AS state, delete_cause AS cause,"
+        " strftime('%Y-%m-%dT%H:%M:%SZ', delete_requested_at / 1000, 'unixepoch') AS delete_requested,"
+        " strftime('%Y-%m-%dT%H:%M:%SZ', deleted_at / 1000, 'unixepoch') AS deleted,"
+        " job_uid AS uid, resource_version, owner_uid, images, labels, annotations, manifest"
+        " FROM runs ORDER BY " SCHEMA_ENDED " DESC;";
 
 const char *const schema_migrations[] = {version_1};
 const int schema_version = sizeof schema_migrations / sizeof schema_migrations[0];

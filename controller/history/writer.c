@@ -11,9 +11,9 @@
 #include "base/duration.h"
 #include "base/log.h"
 
-#define QUEUE_REQUESTS_MAX 512     /* soft: two full batches, so that the thread need never wait for the loop */
-#define QUEUE_BYTES_MAX (2u << 20) /* soft: of runs waiting, for manifests have 3 to 10 kB and may have 1 MB */
-#define BATCH_MAX 256              /* requests a transaction: others who write wait for no longer than that */
+#define QUEUE_REQUESTS_MAX 512       /* soft: two full batches, so that the thread need never wait for the loop */
+#define QUEUE_BYTES_MAX (768u << 10) /* soft: of runs waiting, for manifests have 3 to 10 kB and may have 1 MB */
+#define BATCH_MAX 256                /* requests a transaction: others who write wait for no longer than that */
 #define RETRY_FIRST_MS 100  /* a lock or a full disk may be over soon; no jitter, for nobody else retries in step */
 #define RETRY_LAST_MS 10000 /* how late work resumes, at most, when the cause is gone */
 #define PRUNE_BATCH 200     /* rows a transaction: some milliseconds */

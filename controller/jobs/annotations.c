@@ -52,7 +52,7 @@ void annotations_read(const json_t *object, const char *prefix, struct annotatio
     }
     const char *key;
     json_t *value;
-    json_object_foreach((json_t *)object, key, value) {
+    json_object_foreach ((json_t *)object, key, value) {
         if (!annotations_has_prefix(key, prefix))
             continue;
         const char *name = key + strlen(prefix) + 1;
@@ -68,7 +68,8 @@ void annotations_read(const json_t *object, const char *prefix, struct annotatio
             read_hold(ret, name, text);
         } else {
             ret->unknown_key = true;
-            note_bad(ret, name, text, "is not a key that this version knows (ttl-after-success, ttl-after-failure, hold)");
+            note_bad(ret, name, text,
+                    "is not a key that this version knows (ttl-after-success, ttl-after-failure, hold)");
         }
     }
 }

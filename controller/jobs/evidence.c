@@ -47,7 +47,7 @@ static char *pick(const json_t *members, const char *globs, const char *prefix, 
     }
     const char *key;
     json_t *value;
-    json_object_foreach((json_t *)members, key, value) {
+    json_object_foreach ((json_t *)members, key, value) {
         bool wanted = text_matches_list(globs, key) || (prefix && annotations_has_prefix(key, prefix));
         if (wanted && json_object_set(picked, key, value) < 0)
             *ok = false;
@@ -60,7 +60,7 @@ static char *pick(const json_t *members, const char *globs, const char *prefix, 
 static void add_images(json_t *images, const json_t *containers) {
     size_t index;
     json_t *container;
-    json_array_foreach((json_t *)containers, index, container) {
+    json_array_foreach ((json_t *)containers, index, container) {
         json_t *image = json_object_get(container, "image");
         if (json_is_string(image))
             json_array_append(images, image);
@@ -117,7 +117,7 @@ static char *take_manifest(const json_t *json, json_t *template, bool *ok) {
 static const json_t *final_condition(const json_t *status, enum outcome outcome) {
     size_t index;
     json_t *condition;
-    json_array_foreach(json_object_get(status, "conditions"), index, condition) {
+    json_array_foreach (json_object_get(status, "conditions"), index, condition) {
         const char *type = text_of(condition, "type"), *value = text_of(condition, "status");
         if (type && value && strcmp(value, "True") == 0 &&
                 strcmp(type, outcome == OUTCOME_SUCCEEDED ? "Complete" : "Failed") == 0)
@@ -126,7 +126,8 @@ static const json_t *final_condition(const json_t *status, enum outcome outcome)
     return NULL;
 }
 
-/* The CronJob controller names a Job after the time it was scheduled for: minutes since the epoch, before 1.21 seconds. */
+/* The CronJob controller names a Job after the time it was scheduled for: minutes since the epoch, before 1.21 seconds.
+ */
 static int64_t schedule_from_name(const struct job *job) {
     const char *dash = strrchr(job->name, '-');
     char *end;
@@ -136,7 +137,7 @@ static int64_t schedule_from_name(const struct job *job) {
     size_t digits = strlen(dash + 1);
     int64_t at_ms = digits == 8 ? number * 60000 : digits == 10 ? number * 1000 : TIME_NONE;
     bool plausible = at_ms != TIME_NONE && job->created_ms != TIME_NONE && at_ms <= job->created_ms + 60000 &&
-            at_ms > job->created_ms - 366 * 86400000LL;
+                     at_ms > job->created_ms - 366 * 86400000LL;
     return plausible ? at_ms : TIME_NONE;
 }
 

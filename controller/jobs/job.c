@@ -43,25 +43,27 @@ static int read_identity(const json_t *metadata, struct job *job, struct error *
     if (!json_is_object(metadata))
         return error_set(err, ERROR_FORMAT, "the Job has no metadata");
     if (!ok)
-        return error_set(err, ERROR_FORMAT, "the Job's metadata has a name, namespace, uid or resourceVersion of the wrong type");
+        return error_set(err, ERROR_FORMAT,
+                "the Job's metadata has a name, namespace, uid or resourceVersion of the wrong type");
     if (!job->namespace || !*job->namespace || !job->name || !*job->name || !job->uid || !*job->uid)
         return error_set(err, ERROR_FORMAT, "the Job's metadata lacks %s",
-                !job->name || !*job->name                       ? "a name"
-                        : !job->namespace || !*job->namespace ? "a namespace"
-                                                              : "a uid");
+                !job->name || !*job->name             ? "a name"
+                : !job->namespace || !*job->namespace ? "a namespace"
+                                                      : "a uid");
     if (strlen(job->uid) >= UID_MAX)
         return error_set(err, ERROR_FORMAT, "the Job's uid is longer than %d characters", UID_MAX - 1);
     return 0;
 }
 
-/* The controlling owner; of several owners without that mark, the CronJob (kubectl create job --from does not set it). */
+/* The controlling owner; of several owners without that mark, the CronJob (kubectl create job --from does not set it).
+ */
 static void read_owner(const json_t *metadata, struct job *job) {
     const json_t *owners = json_object_get(metadata, "ownerReferences");
     if (owners && !json_is_array(owners) && !json_is_null(owners))
         doubt(job, "metadata.ownerReferences is not a list");
     size_t index;
     json_t *owner;
-    json_array_foreach((json_t *)owners, index, owner) {
+    json_array_foreach ((json_t *)owners, index, owner) {
         bool ok = true;
         const char *kind = json_text_member(owner, "kind", &ok), *name = json_text_member(owner, "name", &ok);
         const char *uid = json_text_member(owner, "uid", &ok);
@@ -102,7 +104,7 @@ static void read_condition(const json_t *condition, struct job *job, struct verd
     else if (strcmp(type, "FailureTarget") == 0)
         verdict->failure_target = true;
     bool *finished = strcmp(type, "Complete") == 0 ? &verdict->complete
-            : strcmp(type, "Failed") == 0          ? &verdict->failed
+                     : strcmp(type, "Failed") == 0 ? &verdict->failed
                                                    : NULL;
     if (!finished)
         return;
@@ -124,7 +126,8 @@ static void read_status(const json_t *status, struct job *job) {
         doubt(job, "status or status.conditions has the wrong type");
     size_t index;
     json_t *condition;
-    json_array_foreach((json_t *)conditions, index, condition) read_condition(condition, job, &verdict);
+    json_array_foreach ((json_t *)conditions, index, condition)
+        read_condition(condition, job, &verdict);
     job->started_ms = json_time_member(status, "startTime", &ok);
     job->completion_ms = json_time_member(status, "completionTime", &ok);
     if (!ok)

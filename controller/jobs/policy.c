@@ -20,7 +20,8 @@ void policy_init(struct policy *policy) {
     };
 }
 
-/* How well a glob fits a name: -1 not at all; an exact name beats every pattern; then the more literal characters win. */
+/* How well a glob fits a name: -1 not at all; an exact name beats every pattern; then the more literal characters win.
+ */
 static int match_score(const char *glob, const char *name) {
     if (strcmp(glob, name) == 0)
         return INT32_MAX;
@@ -49,8 +50,8 @@ static const struct policy_ttl *configured_ttl(const struct policy *policy, cons
 }
 
 static struct decision keep(enum reason reason, const char *why) {
-    return (struct decision){.action = ACTION_KEEP, .reason = reason, .due_ms = DUE_NEVER, .why = why,
-            .rule = {.ttl_ms = RUN_UNKNOWN}};
+    return (struct decision){
+            .action = ACTION_KEEP, .reason = reason, .due_ms = DUE_NEVER, .why = why, .rule = {.ttl_ms = RUN_UNKNOWN}};
 }
 
 static struct decision keep_for_rule(enum reason reason, const struct policy_rule *rule, const char *why) {
@@ -60,7 +61,10 @@ static struct decision keep_for_rule(enum reason reason, const struct policy_rul
 }
 
 static struct decision keep_not_understood(const struct annotations *a, enum rule_source source) {
-    struct policy_rule rule = {.key = RULE_UNKNOWN_KEY, .source = source, .name = a->bad_key, .value = a->bad_value,
+    struct policy_rule rule = {.key = RULE_UNKNOWN_KEY,
+            .source = source,
+            .name = a->bad_key,
+            .value = a->bad_value,
             .ttl_ms = RUN_UNKNOWN};
     return keep_for_rule(REASON_NOT_UNDERSTOOD, &rule, a->bad_why);
 }
@@ -70,16 +74,17 @@ static struct policy_rule ttl_rule_of(const struct annotation_ttl *ttl, enum rul
 }
 
 /* Precedence, key by key: Job annotation, spec, Namespace annotation, [namespace GLOB], [policy], built in. */
-static struct policy_rule find_ttl_rule(const struct policy *policy, const struct job *job,
-        const struct annotations *of_namespace, enum rule_key key) {
+static struct policy_rule find_ttl_rule(
+        const struct policy *policy, const struct job *job, const struct annotations *of_namespace, enum rule_key key) {
     bool success = key == RULE_SUCCESS;
     const struct annotation_ttl *own = success ? &job->annotations.success : &job->annotations.failure;
     if (own->state == ANNOTATION_SET)
         return ttl_rule_of(own, key, SOURCE_ANNOTATION);
     if (job->spec_ttl_s != SPEC_TTL_NONE)
         return (struct policy_rule){.key = RULE_SPEC_TTL, .source = SOURCE_SPEC, .ttl_ms = job->spec_ttl_s * 1000};
-    const struct annotation_ttl *theirs =
-            !of_namespace ? NULL : success ? &of_namespace->success : &of_namespace->failure;
+    const struct annotation_ttl *theirs = !of_namespace ? NULL
+                                          : success     ? &of_namespace->success
+                                                        : &of_namespace->failure;
     if (theirs && theirs->state == ANNOTATION_SET)
         return ttl_rule_of(theirs, key, SOURCE_NAMESPACE);
     const struct policy_ttl *configured = configured_ttl(policy, job->namespace, key);
@@ -126,8 +131,10 @@ struct decision policy_decide(
     if (job->doubt)
         return keep(REASON_DOUBT, job->doubt);
     if (!job_is_finished(job))
-        return (struct decision){
-                .action = ACTION_NONE, .reason = REASON_NOT_FINISHED, .due_ms = TIME_NONE, .rule = {.ttl_ms = RUN_UNKNOWN}};
+        return (struct decision){.action = ACTION_NONE,
+                .reason = REASON_NOT_FINISHED,
+                .due_ms = TIME_NONE,
+                .rule = {.ttl_ms = RUN_UNKNOWN}};
     if (job->deletion_ms != TIME_NONE)
         return keep(REASON_TERMINATING, NULL);
     if (job->annotations.bad_key)
@@ -176,8 +183,8 @@ struct decision policy_decide(
 }
 
 bool policy_rule_text(const struct policy_rule *rule, struct strbuf *buf) {
-    static const char *const names[] = {NULL, "ttl-after-success", "ttl-after-failure", "hold", "ttlSecondsAfterFinished",
-            "cronjob-settle", NULL};
+    static const char *const names[] = {
+            NULL, "ttl-after-success", "ttl-after-failure", "hold", "ttlSecondsAfterFinished", "cronjob-settle", NULL};
     char text[DURATION_TEXT_MAX];
     switch (rule->key) {
     case RULE_NONE:

@@ -82,13 +82,13 @@ void reconcile_destroy(struct reconcile *r) {
     heap_finish(&r->retry);
     store_finish(&r->store);
     struct forbidden *f, *next;
-    HASH_ITER(hh, r->forbidden, f, next) {
+    HASH_ITER (hh, r->forbidden, f, next) {
         HASH_DEL(r->forbidden, f);
         free(f->namespace);
         free(f);
     }
     struct open_row *row, *next_row;
-    HASH_ITER(hh, r->open_rows, row, next_row)
+    HASH_ITER (hh, r->open_rows, row, next_row)
         free_open_row(r, row);
     free(r);
 }
@@ -157,7 +157,8 @@ static void log_kept(const struct job *job, const struct decision *decision) {
 }
 
 /* The decision is new for this Job: tell whom it concerns. */
-static void note_decision(struct reconcile *r, struct store_entry *entry, const struct decision *decision, bool record) {
+static void note_decision(
+        struct reconcile *r, struct store_entry *entry, const struct decision *decision, bool record) {
     struct run_policy policy;
     policy_to_run(decision, &policy);
     uint64_t mark = mark_of(&policy);
@@ -355,7 +356,8 @@ static void tell_dry(struct reconcile *r, struct store_entry *entry, const struc
 }
 
 /* Record and intent first; the DELETE follows when they are durable. Takes the run, which may be NULL. */
-static void start_deletion(struct reconcile *r, struct store_entry *entry, const struct decision *decision, struct run *run) {
+static void start_deletion(
+        struct reconcile *r, struct store_entry *entry, const struct decision *decision, struct run *run) {
     struct run_policy policy;
     policy_to_run(decision, &policy);
     policy.state = RUN_DELETING;
@@ -408,8 +410,10 @@ static void take_back(struct reconcile *r, struct store_entry *entry) {
 
 void reconcile_on_durable(struct reconcile *r, const struct history_request *request) {
     struct store_entry *entry = store_find(&r->store, request->uid);
-    if (request->run && request->op != HISTORY_DELETED) {
+    if (request->run && request->op != HISTORY_DELETED && !(entry && entry->told)) {
         const struct run *run = request->run;
+        if (entry)
+            entry->told = true;
         r->counts.recorded++;
         log_info("run recorded", log_job(run->namespace, run->job_name), log_text("uid", run->job_uid),
                 log_text("outcome", outcome_name(run->outcome)), log_text("reason", run->reason),
@@ -421,7 +425,8 @@ void reconcile_on_durable(struct reconcile *r, const struct history_request *req
     if (entry->gone) {
         set_phase(r, entry, PHASE_IDLE);
         settle_gone(r, entry, NULL);
-    } else if (r->stopped || !r->fresh[entry->source] || entry->changed || decide(r, entry->job).action != ACTION_DELETE) {
+    } else if (r->stopped || !r->fresh[entry->source] || entry->changed ||
+               decide(r, entry->job).action != ACTION_DELETE) {
         /* Something changed while the intent was written: the Job, a hold, another policy, a clock. */
         take_back(r, entry);
     } else {
@@ -503,7 +508,7 @@ static void retry_or_give_up(struct reconcile *r, struct store_entry *entry, int
     if (wait_ms < backoff_ms)
         wait_ms = backoff_ms;
     bool give_up = r->settings.one_pass &&
-            (entry->attempts >= RECONCILE_PASS_ATTEMPTS || wait_ms > RECONCILE_PASS_WAIT_MAX_MS);
+                   (entry->attempts >= RECONCILE_PASS_ATTEMPTS || wait_ms > RECONCILE_PASS_WAIT_MAX_MS);
     if (!give_up) {
         log_warn("a deletion did not work and is tried again", log_job(job->namespace, job->name),
                 log_text("uid", job->uid), log_duration("retry_in", wait_ms), log_text("error", why));
@@ -598,8 +603,8 @@ void reconcile_on_delete(struct reconcile *r, const char *uid, const struct reco
 
 /* ---- Jobs as they come ---- */
 
-static struct run *evidence_of(
-        const struct reconcile *r, const struct job *job, const json_t *object, const char *template, size_t template_len) {
+static struct run *evidence_of(const struct reconcile *r, const struct job *job, const json_t *object,
+        const char *template, size_t template_len) {
     return is_dry(r) ? NULL : evidence_from_json(object, template, template_len, job, r->settings.evidence);
 }
 
@@ -610,13 +615,15 @@ static void record(struct reconcile *r, struct store_entry *entry, const json_t 
     struct run *run = evidence_of(r, entry->job, object, template, template_len);
     if (!run) {
         if (!is_dry(r))
-            log_error("out of memory: a Job's evidence was not taken", log_job(entry->job->namespace, entry->job->name));
+            log_error(
+                    "out of memory: a Job's evidence was not taken", log_job(entry->job->namespace, entry->job->name));
         evaluate(r, entry);
         return;
     }
     int64_t mono_ms = clock_mono_ms();
     bool at_once = decision.action == ACTION_DELETE && r->fresh[entry->source] && entry->phase == PHASE_IDLE &&
-            entry->retry.index == HEAP_OUTSIDE && may_start(r, mono_ms) && !find_forbidden(r, entry->job->namespace);
+                   entry->retry.index == HEAP_OUTSIDE && may_start(r, mono_ms) &&
+                   !find_forbidden(r, entry->job->namespace);
     entry->recorded = true;
     if (at_once) {
         /* One commit for both: this is what a lone Job's way out costs. */
@@ -644,6 +651,13 @@ static bool same_text(const char *a, const char *b) {
     return a && b && strcmp(a, b) == 0;
 }
 
+/* Since an earlier controller: then its record is no news. */
+static bool is_on_record(const struct reconcile *r, const char *uid) {
+    struct open_row *row;
+    HASH_FIND_STR(r->open_rows, uid, row);
+    return row != NULL;
+}
+
 static void take_job(struct reconcile *r, uint16_t source, const struct job *job, const json_t *object,
         const char *template, size_t template_len) {
     struct store_entry *entry = store_find(&r->store, job->uid);
@@ -656,6 +670,8 @@ static void take_job(struct reconcile *r, uint16_t source, const struct job *job
         }
         if (entry->job != copy)
             store_replace_job(&r->store, entry, copy);
+        else
+            entry->told = is_on_record(r, job->uid);
         if (entry->phase == PHASE_FAILED)
             set_phase(r, entry, PHASE_IDLE);
         entry->changed = entry->phase == PHASE_INTENT;
@@ -725,13 +741,19 @@ void reconcile_list_is_partial(struct reconcile *r, uint16_t source) {
 
 static void settle_open_rows(struct reconcile *r, uint16_t source) {
     struct open_row *row, *next;
-    HASH_ITER(hh, r->open_rows, row, next) {
+    HASH_ITER (hh, r->open_rows, row, next) {
         if (row->source != source)
             continue;
         if (!store_find(&r->store, row->uid)) {
-            struct job job = {.namespace = row->namespace, .name = row->name, .uid = row->uid,
-                    .created_ms = TIME_NONE, .started_ms = TIME_NONE, .finished_ms = TIME_NONE,
-                    .completion_ms = TIME_NONE, .deletion_ms = TIME_NONE, .spec_ttl_s = SPEC_TTL_NONE};
+            struct job job = {.namespace = row->namespace,
+                    .name = row->name,
+                    .uid = row->uid,
+                    .created_ms = TIME_NONE,
+                    .started_ms = TIME_NONE,
+                    .finished_ms = TIME_NONE,
+                    .completion_ms = TIME_NONE,
+                    .deletion_ms = TIME_NONE,
+                    .spec_ttl_s = SPEC_TTL_NONE};
             struct job *copy = job_copy(&job, NULL);
             struct store_entry *entry = copy ? store_add(&r->store, copy) : NULL;
             if (entry) {
@@ -750,7 +772,7 @@ void reconcile_list_complete(struct reconcile *r, uint16_t source) {
     if (r->partial[source])
         return;
     struct store_entry *entry, *next;
-    HASH_ITER(hh, r->store.entries, entry, next) {
+    HASH_ITER (hh, r->store.entries, entry, next) {
         if (entry->source == source && entry->generation != r->generations[source]) {
             if (entry->phase == PHASE_CONFIRMING && !entry->counted)
                 submit_gone(r, entry, NULL, RUN_CAUSE_TTL);
@@ -793,7 +815,8 @@ static void on_found(struct reconcile *r, struct store_entry *entry, const json_
     }
     if (entry->ghost) {
         /* It is there, but not in what we watch: it left the selection, and is none of ours any more. */
-        log_info("the Job is no longer selected", log_job(entry->job->namespace, entry->job->name), log_text("uid", uid));
+        log_info("the Job is no longer selected", log_job(entry->job->namespace, entry->job->name),
+                log_text("uid", uid));
         forget(r, entry);
         return;
     }
@@ -873,7 +896,7 @@ void reconcile_stop(struct reconcile *r) {
 
 /* ---- time ---- */
 
-#define ENTRY_OF(node, member) ((struct store_entry *)(void *)((char *)(node) - offsetof(struct store_entry, member)))
+#define ENTRY_OF(node, member) ((struct store_entry *)(void *)((char *)(node)-offsetof(struct store_entry, member)))
 
 static void run_retries(struct reconcile *r, int64_t mono_ms) {
     for (struct heap_node *node; (node = heap_peek(&r->retry)) && node->key <= mono_ms;) {

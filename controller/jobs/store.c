@@ -19,7 +19,7 @@ static void free_cronjob(struct store_cronjob *cronjob) {
 
 void store_finish(struct store *store) {
     struct store_entry *entry, *next_entry;
-    HASH_ITER(hh, store->entries, entry, next_entry)
+    HASH_ITER (hh, store->entries, entry, next_entry)
         store_remove(store, entry);
     store_prune_namespaces(store, 0);
     store_prune_cronjobs(store, 0);
@@ -144,7 +144,7 @@ static bool is_older(uint32_t seen, uint32_t current) {
 
 void store_prune_namespaces(struct store *store, uint32_t generation) {
     struct store_namespace *ns, *next;
-    HASH_ITER(hh, store->namespaces, ns, next) {
+    HASH_ITER (hh, store->namespaces, ns, next) {
         if (generation && !is_older(ns->generation, generation))
             continue;
         HASH_DEL(store->namespaces, ns);
@@ -154,7 +154,7 @@ void store_prune_namespaces(struct store *store, uint32_t generation) {
 
 void store_prune_cronjobs(struct store *store, uint32_t generation) {
     struct store_cronjob *cronjob, *next;
-    HASH_ITER(hh, store->cronjobs, cronjob, next) {
+    HASH_ITER (hh, store->cronjobs, cronjob, next) {
         if (generation && !is_older(cronjob->generation, generation))
             continue;
         HASH_DEL(store->cronjobs, cronjob);
@@ -165,7 +165,7 @@ void store_prune_cronjobs(struct store *store, uint32_t generation) {
 static bool is_active(const struct store_cronjob *cronjob, const char *uid) {
     size_t index;
     json_t *reference;
-    json_array_foreach(cronjob->active, index, reference) {
+    json_array_foreach (cronjob->active, index, reference) {
         const char *active = json_string_value(json_object_get(reference, "uid"));
         if (active && strcmp(active, uid) == 0)
             return true;
@@ -189,7 +189,7 @@ struct guards store_guards(const struct store *store, const struct job *job, enu
         return guards;
     guards.cronjob_active = is_active(cronjob, job->uid);
     guards.cronjob_behind = job->outcome == OUTCOME_SUCCEEDED && cronjob->tells_success &&
-            job->completion_ms != TIME_NONE &&
-            (cronjob->last_success_ms == TIME_NONE || cronjob->last_success_ms < job->completion_ms);
+                            job->completion_ms != TIME_NONE &&
+                            (cronjob->last_success_ms == TIME_NONE || cronjob->last_success_ms < job->completion_ms);
     return guards;
 }

@@ -143,8 +143,8 @@ static const char *describe_status(int status, const char *body, char text[ERROR
         body++;
     snprintf(text, ERROR_TEXT_MAX, "HTTP status %d%s", status,
             *body == '<' ? " with an HTML page: something between here and the API server answers in its place"
-                    : *body == '{' || !*body ? ""
-                                             : " with a body that is not Kubernetes' own");
+            : *body == '{' || !*body ? ""
+                                     : " with a body that is not Kubernetes' own");
     return text;
 }
 

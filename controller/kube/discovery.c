@@ -48,7 +48,7 @@ static const char *text_at(const json_t *object, const char *key) {
 static bool serves_cronjobs(const json_t *resources) {
     size_t index;
     json_t *resource;
-    json_array_foreach((json_t *)json_object_get(resources, "resources"), index, resource) {
+    json_array_foreach ((json_t *)json_object_get(resources, "resources"), index, resource) {
         const char *name = text_at(resource, "name");
         if (name && strcmp(name, "cronjobs") == 0)
             return true;

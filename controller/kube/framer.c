@@ -36,7 +36,7 @@ struct framer {
     size_t key_len;
 
     struct strbuf root, item, aside;
-    struct strbuf *out; /* where bytes go now; NULL: dropped */
+    struct strbuf *out;        /* where bytes go now; NULL: dropped */
     struct strbuf *out_before; /* while a value is dropped or put aside */
     int redirect_depth;        /* the depth at which the redirected value ends, -1: none */
     bool is_list;
@@ -145,8 +145,8 @@ static void redirect_if_wanted(struct framer *f) {
 static int emit_item(struct framer *f, struct strbuf *item, struct error *err) {
     if (strbuf_failed(item))
         return error_set(err, item->len ? ERROR_LIMIT : ERROR_NOMEM,
-                "an item before byte %llu is larger than %u bytes, or memory ran out", (unsigned long long)f->offset + 1,
-                FRAMER_ITEM_MAX);
+                "an item before byte %llu is larger than %u bytes, or memory ran out",
+                (unsigned long long)f->offset + 1, FRAMER_ITEM_MAX);
     bool has_aside = !strbuf_failed(&f->aside);
     int result = f->handler.item(f->handler.arg, strbuf_text(item), item->len, has_aside ? strbuf_text(&f->aside) : "",
             has_aside ? f->aside.len : 0);
@@ -215,7 +215,7 @@ static int open_container(struct framer *f, char opener, struct error *err) {
 
 static int close_container(struct framer *f, char closer, struct error *err) {
     bool allowed = f->expect == EXPECT_COMMA || (f->expect == EXPECT_FIRST_KEY && closer == '}') ||
-            (f->expect == EXPECT_FIRST_VALUE && closer == ']');
+                   (f->expect == EXPECT_FIRST_VALUE && closer == ']');
     if (f->depth == 0 || !allowed || f->levels[f->depth - 1].closer != closer)
         return unexpected(f, (unsigned char)closer, err);
     if (f->levels[f->depth - 1].role == ROLE_ITEMS)
@@ -276,7 +276,8 @@ static size_t take_string(struct framer *f, const char *data, size_t len) {
 }
 
 static bool is_scalar_char(char c) {
-    return (c >= '0' && c <= '9') || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || c == '-' || c == '+' || c == '.';
+    return (c >= '0' && c <= '9') || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || c == '-' || c == '+' ||
+           c == '.';
 }
 
 static int take_structure(struct framer *f, char c, struct error *err) {

@@ -24,8 +24,8 @@ struct http {
     struct loop *loop;
     struct ev_loop *ev;
     CURLM *multi;
-    ev_timer timer;       /* libcurl's own */
-    ev_prepare drain;     /* cancels and completions, once libcurl's callbacks are over */
+    ev_timer timer;   /* libcurl's own */
+    ev_prepare drain; /* cancels and completions, once libcurl's callbacks are over */
     struct http_transfer *transfers;
     struct socket_watch *sockets;
     bool work; /* for the drain */
@@ -281,7 +281,8 @@ static void set_target(CURL *easy, const struct http_target *target) {
     curl_easy_setopt(easy, CURLOPT_CA_CACHE_TIMEOUT, 0L);
 }
 
-/* The name to ask for and to check may differ from the host in the URL: connect to the latter under the former's name. */
+/* The name to ask for and to check may differ from the host in the URL: connect to the latter under the former's name.
+ */
 static int set_server_name(struct http_transfer *t, const char *url, const char *name, struct error *err) {
     CURLU *parsed = curl_url();
     char *host = NULL, *port = NULL, *renamed = NULL;

@@ -30,10 +30,10 @@ struct reflector {
     char *continue_token;   /* of the list under way */
     bool full_list;         /* a continue token expired: this time without pages */
     bool begun;
-    bool gone;              /* an ERROR event with 410 came */
-    char event_error[256];  /* another ERROR event */
+    bool gone;             /* an ERROR event with 410 came */
+    char event_error[256]; /* another ERROR event */
     bool paused;
-    int64_t opened_ms;      /* monotonic; 0: not open yet */
+    int64_t opened_ms; /* monotonic; 0: not open yet */
     size_t events;
     struct error parse_error;
 };
@@ -303,8 +303,8 @@ static int start_request(struct reflector *r, bool watch, struct error *err) {
     struct client_request request = {.method = "GET", .lane = HTTP_LANE_OWN, .arg = r, .data = on_data};
     strbuf_add_text(&path, r->path);
     if (watch) {
-        unsigned timeout_s = REFLECTOR_WATCH_MIN_S +
-                (unsigned)random_below(REFLECTOR_WATCH_MAX_S - REFLECTOR_WATCH_MIN_S + 1);
+        unsigned timeout_s =
+                REFLECTOR_WATCH_MIN_S + (unsigned)random_below(REFLECTOR_WATCH_MAX_S - REFLECTOR_WATCH_MIN_S + 1);
         strbuf_add_format(&path, "?watch=true&allowWatchBookmarks=true&timeoutSeconds=%u&resourceVersion=", timeout_s);
         client_add_escaped(&path, r->resource_version);
         request.timeout_ms = (int64_t)timeout_s * 1000 + REFLECTOR_WATCH_GRACE_MS;
@@ -324,7 +324,8 @@ static int start_request(struct reflector *r, bool watch, struct error *err) {
         strbuf_add_format(&path, "%c%s", strchr(strbuf_text(&path), '?') ? '&' : '?', r->query);
     if (strbuf_failed(&path)) {
         strbuf_finish(&path);
-        return error_set(err, ERROR_LIMIT, "the request's path is longer than %d bytes, or memory ran out", PATH_MAX_BYTES);
+        return error_set(
+                err, ERROR_LIMIT, "the request's path is longer than %d bytes, or memory ran out", PATH_MAX_BYTES);
     }
     request.path = strbuf_text(&path);
     r->call = client_start(r->client, &request, err);

@@ -1,8 +1,8 @@
 /*
  * backoff: how long to wait before the next try. Pure but for the random source. Loop thread.
  *
- * Doubles from first to last, each wait jittered to between half and the whole of it, so that many clients do not return
- * at the same moment.
+ * Doubles from first to last, each wait jittered to between half and the whole of it, so that many clients do not
+ * return at the same moment.
  */
 #pragma once
 
@@ -14,7 +14,8 @@ struct backoff {
     int64_t next_ms; /* 0: start with first_ms */
 };
 
-#define BACKOFF_INIT(first, last) {.first_ms = (first), .last_ms = (last)}
+#define BACKOFF_INIT(first, last) \
+    { .first_ms = (first), .last_ms = (last) }
 
 /* The next wait in ms; each call doubles. */
 int64_t backoff_take(struct backoff *backoff);

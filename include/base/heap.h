@@ -25,7 +25,8 @@ struct heap {
     uint32_t capacity;
 };
 
-#define HEAP_NODE_INIT {.key = 0, .index = HEAP_OUTSIDE}
+#define HEAP_NODE_INIT \
+    { .key = 0, .index = HEAP_OUTSIDE }
 
 void heap_finish(struct heap *heap);
 /* Insert the node, or move it if it is in the heap already. Moving cannot fail. */

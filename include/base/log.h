@@ -8,6 +8,7 @@
 #pragma once
 
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
 enum log_level { LOG_DEBUG, LOG_INFO, LOG_WARN, LOG_ERROR, LOG_OFF };
@@ -33,9 +34,11 @@ enum log_level log_get_level(void);
 bool log_level_parse(const char *text, enum log_level *ret_level);
 bool log_format_parse(const char *text, enum log_format *ret_format);
 
+/* fields: a first one that does not count (so that the macro works without fields), then up to one without a key. */
 void log_write(enum log_level level, const char *message, const struct log_field *fields);
 
-#define log_at(level, message, ...) log_write((level), (message), (const struct log_field[]){__VA_ARGS__ __VA_OPT__(, ){0}})
+#define log_at(level, message, ...) \
+    log_write((level), (message), (const struct log_field[]){{.key = NULL}, ##__VA_ARGS__, {.key = NULL}})
 #define log_debug(...) log_at(LOG_DEBUG, __VA_ARGS__)
 #define log_info(...) log_at(LOG_INFO, __VA_ARGS__)
 #define log_warn(...) log_at(LOG_WARN, __VA_ARGS__)

@@ -2,7 +2,8 @@
  * loop: the one thread that decides, and its timers, signals and wake-ups. A thin cover of libev, so that scenarios and
  * the simulation can put a virtual one in its place at link time.
  *
- * Everything here is for the loop thread, except loop_wake_send. Callbacks may start and stop any watcher, their own too.
+ * Everything here is for the loop thread, except loop_wake_send. Callbacks may start and stop any watcher, their own
+ * too.
  */
 #pragma once
 
@@ -38,8 +39,8 @@ void loop_wake_destroy(struct loop_wake *wake);
 void loop_wake_send(struct loop_wake *wake); /* any thread */
 
 struct loop_signal;
-struct loop_signal *loop_signal_create(
-        struct loop *loop, int signal_number, void (*raised)(void *arg, int signal_number), void *arg, struct error *err);
+struct loop_signal *loop_signal_create(struct loop *loop, int signal_number,
+        void (*raised)(void *arg, int signal_number), void *arg, struct error *err);
 void loop_signal_destroy(struct loop_signal *watcher);
 
 /* A readable file descriptor, and a child process that ended. */

@@ -1,8 +1,8 @@
 /*
  * strbuf: text that grows up to a ceiling.
  *
- * The first failure (no memory, or past the ceiling) sticks: later calls do nothing, and strbuf_failed tells at the end,
- * so that a long run of appends needs one check. Always NUL-terminated once something was added. Any thread.
+ * The first failure (no memory, or past the ceiling) sticks: later calls do nothing, and strbuf_failed tells at the
+ * end, so that a long run of appends needs one check. Always NUL-terminated once something was added. Any thread.
  */
 #pragma once
 
@@ -19,7 +19,8 @@ struct strbuf {
     bool failed;
 };
 
-#define STRBUF_INIT(ceiling) {.limit = (ceiling)}
+#define STRBUF_INIT(ceiling) \
+    { .limit = (ceiling) }
 
 void strbuf_init(struct strbuf *buf, size_t limit);
 void strbuf_finish(struct strbuf *buf);

@@ -22,8 +22,8 @@ int table_add(struct table *table, const char *text, struct error *err) must_che
 void table_color(struct table *table, const char *sgr);
 /* Headers in upper case, two spaces between columns, the last column not padded. */
 void table_print(const struct table *table, FILE *out, bool colors);
-/* Quoted as of RFC 4180, with a header line and \n line ends; control characters stand as they are, as programs want the
- * value. */
+/* Quoted as of RFC 4180, with a header line and \n line ends; control characters stand as they are, as programs want
+ * the value. */
 void table_print_csv(const struct table *table, FILE *out);
 
 /* Colours only when out is a terminal, NO_COLOR is unset or empty, and TERM is not "dumb". */

@@ -14,8 +14,8 @@
 bool text_is_utf8(const char *text, size_t len);
 
 /* Append text with control characters (C0, DEL, C1, line and paragraph separators, and the bidirectional overrides that
- * can make a terminal show a lie) written as \n, \t, \xNN or \uNNNN, a backslash as \\, and bytes that are not UTF-8 as \xNN.
- * At most max characters are shown, then "...": TEXT_ALL for no cut. */
+ * can make a terminal show a lie) written as \n, \t, \xNN or \uNNNN, a backslash as \\, and bytes that are not UTF-8 as
+ * \xNN. At most max characters are shown, then "...": TEXT_ALL for no cut. */
 void text_add_escaped(struct strbuf *buf, const char *text, size_t max);
 
 /* Columns on a terminal, as far as counting code points tells. */
@@ -27,7 +27,8 @@ void text_add_csv(struct strbuf *buf, const char *text);
 /* A JSON string with its quotes. What is not UTF-8 becomes U+FFFD. */
 void text_add_json(struct strbuf *buf, const char *text);
 
-/* The next word of a list separated by commas or white space: NULL at the end, else its start, with ret_len. Advances *at. */
+/* The next word of a list separated by commas or white space: NULL at the end, else its start, with ret_len. Advances
+ * *at. */
 const char *text_list_next(const char **at, size_t *ret_len);
 
 /* Whether text matches one of the globs (fnmatch(3); a * matches slashes too) of such a list. */

@@ -20,19 +20,21 @@ struct common {
     const char *log_level, *log_format;
 };
 
-#define COMMON_CONFIG_OPTION {"config", 0, "FILE", "configuration (INI); without it, the built-in defaults"}
-#define COMMON_CLUSTER_OPTIONS                                                                                         \
-    {"kubeconfig", 0, "FILE", "kubeconfig; else $KUBECONFIG, ~/.kube/config, or in-cluster"}, {                        \
-        "context", 0, "NAME", "context of the kubeconfig to use"                                                       \
+#define COMMON_CONFIG_OPTION \
+    { "config", 0, "FILE", "configuration (INI); without it, the built-in defaults" }
+#define COMMON_CLUSTER_OPTIONS \
+    {"kubeconfig", 0, "FILE", "kubeconfig; else $KUBECONFIG, ~/.kube/config, or in-cluster"}, { \
+        "context", 0, "NAME", "context of the kubeconfig to use" \
     }
-#define COMMON_SCOPE_OPTIONS                                                                                           \
-    {"namespace", 'n', "NS", "only these Namespaces (a list; overrides the configuration)"}, {                         \
-        "selector", 'l', "SELECTOR", "only Jobs with these labels (overrides the configuration)"                       \
+#define COMMON_SCOPE_OPTIONS \
+    {"namespace", 'n', "NS", "only these Namespaces (a list; overrides the configuration)"}, { \
+        "selector", 'l', "SELECTOR", "only Jobs with these labels (overrides the configuration)" \
     }
-#define COMMON_STORE_OPTION {"store", 0, "LOCATION", "the register, such as sqlite:/path (overrides the configuration)"}
-#define COMMON_LOG_OPTIONS                                                                                             \
-    {"log-level", 0, "LEVEL", "debug, info, warn or error (overrides the configuration)"}, {                           \
-        "log-format", 0, "FORMAT", "logfmt or json (overrides the configuration)"                                      \
+#define COMMON_STORE_OPTION \
+    { "store", 0, "LOCATION", "the register, such as sqlite:/path (overrides the configuration)" }
+#define COMMON_LOG_OPTIONS \
+    {"log-level", 0, "LEVEL", "debug, info, warn or error (overrides the configuration)"}, { \
+        "log-format", 0, "FORMAT", "logfmt or json (overrides the configuration)" \
     }
 
 /* 1 when the option was one of ours, 0 when not. */

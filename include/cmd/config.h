@@ -1,8 +1,8 @@
 /*
  * config: the configuration file (INI), from one table of options that drives parsing, --help and the reference.
  *
- * Nothing starts on a configuration that was not understood: an unknown section or key, a bad value or a duplicate is an
- * error with file and line. Plain data once loaded; loop thread.
+ * Nothing starts on a configuration that was not understood: an unknown section or key, a bad value or a duplicate is
+ * an error with file and line. Plain data once loaded; loop thread.
  */
 #pragma once
 
@@ -16,10 +16,10 @@
 
 struct config {
     /* [sexton] */
-    char *cluster;        /* "" means: take the uid of the Namespace kube-system */
-    char *namespaces;     /* "*" or a list */
-    char *selector;       /* label selector, "" for all */
-    int64_t delete_qps;   /* 0: unlimited */
+    char *cluster;      /* "" means: take the uid of the Namespace kube-system */
+    char *namespaces;   /* "*" or a list */
+    char *selector;     /* label selector, "" for all */
+    int64_t delete_qps; /* 0: unlimited */
     int64_t max_in_flight;
     int64_t cronjob_settle_ms;
     enum log_level log_level;

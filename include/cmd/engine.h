@@ -1,6 +1,6 @@
 /*
- * engine: the controller put together: client, reflectors, reconciler, register and timers on one loop. run and sweep are
- * two ways to drive it. Loop thread.
+ * engine: the controller put together: client, reflectors, reconciler, register and timers on one loop. run and sweep
+ * are two ways to drive it. Loop thread.
  */
 #pragma once
 
@@ -12,7 +12,8 @@
 #include "jobs/reconcile.h"
 #include "kube/kubeconfig.h"
 
-#define ENGINE_STOP_GRACE_MS 8000  /* for what is in flight when a signal comes: Kubernetes kills after 30 s, people after 10 */
+#define ENGINE_STOP_GRACE_MS \
+    8000 /* for what is in flight when a signal comes: Kubernetes kills after 30 s, people after 10 */
 #define ENGINE_FLUSH_GRACE_MS 1500 /* then for the register */
 
 struct engine;
@@ -20,8 +21,8 @@ struct engine;
 struct engine_settings {
     struct config *config;                 /* borrowed */
     const struct kube_config *kube_config; /* borrowed */
-    bool dry_run;  /* no register, no deletion */
-    bool one_pass; /* list once, act, finish */
+    bool dry_run;                          /* no register, no deletion */
+    bool one_pass;                         /* list once, act, finish */
 };
 
 struct engine_handler {

@@ -1,6 +1,7 @@
 /*
- * gather: collects Namespaces, CronJobs and Jobs into a store once, from the API server or from a file, for commands that
- * only look. From the API server it is one pass of the engine in a dry run, so that the same code reads and decides.
+ * gather: collects Namespaces, CronJobs and Jobs into a store once, from the API server or from a file, for commands
+ * that only look. From the API server it is one pass of the engine in a dry run, so that the same code reads and
+ * decides.
  */
 #pragma once
 

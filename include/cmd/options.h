@@ -25,16 +25,16 @@ struct command_spec {
 
 enum { OPTIONS_DONE = 1 }; /* --help was printed: exit 0 */
 
-/* Calls set for each option found, in order, with its row in the table and its value (NULL for a flag). --help and -h are
- * handled here. ret_rest: index of the first operand. 0, OPTIONS_DONE, or -1 with a usage error. */
+/* Calls set for each option found, in order, with its row in the table and its value (NULL for a flag). --help and -h
+ * are handled here. ret_rest: index of the first operand. 0, OPTIONS_DONE, or -1 with a usage error. */
 int options_parse(const struct command_spec *spec, int argc, char **argv,
         int (*set)(void *arg, const struct option_spec *option, const char *value, struct error *err), void *arg,
         int *ret_rest, struct error *err) must_check;
 void options_print_help(const struct command_spec *spec, FILE *out);
 
 /* A whole number from least to most, or a usage error that names the option. */
-int options_parse_number(const char *option, const char *value, int64_t least, int64_t most, int64_t *ret,
-        struct error *err) must_check;
+int options_parse_number(
+        const char *option, const char *value, int64_t least, int64_t most, int64_t *ret, struct error *err) must_check;
 
 enum output_format { OUTPUT_TABLE, OUTPUT_WIDE, OUTPUT_JSON, OUTPUT_CSV };
 /* -o: table, wide, json, csv. */

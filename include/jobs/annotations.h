@@ -18,7 +18,7 @@
 enum annotation_state { ANNOTATION_ABSENT, ANNOTATION_SET, ANNOTATION_INVALID };
 
 struct annotation_ttl {
-    int64_t ms; /* DURATION_NEVER possible */
+    int64_t ms;       /* DURATION_NEVER possible */
     const char *text; /* as written; NULL unless set */
     enum annotation_state state;
 };

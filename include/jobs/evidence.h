@@ -18,8 +18,8 @@ struct evidence_settings {
     bool manifest;           /* keep what is needed to create the Job again */
 };
 
-/* json: the Job without managedFields and spec.template; template: the text of the latter, "" when there is none; job: decoded
- * from json. NULL when out of memory. */
+/* json: the Job without managedFields and spec.template; template: the text of the latter, "" when there is none; job:
+ * decoded from json. NULL when out of memory. */
 struct run *evidence_from_json(const json_t *json, const char *template, size_t template_len, const struct job *job,
         const struct evidence_settings *settings);
 

@@ -40,7 +40,15 @@ struct policy {
 };
 
 enum action { ACTION_NONE, ACTION_WAIT, ACTION_KEEP, ACTION_DELETE };
-enum rule_key { RULE_NONE, RULE_SUCCESS, RULE_FAILURE, RULE_HOLD, RULE_SPEC_TTL, RULE_CRONJOB_SETTLE, RULE_UNKNOWN_KEY };
+enum rule_key {
+    RULE_NONE,
+    RULE_SUCCESS,
+    RULE_FAILURE,
+    RULE_HOLD,
+    RULE_SPEC_TTL,
+    RULE_CRONJOB_SETTLE,
+    RULE_UNKNOWN_KEY
+};
 enum rule_source { SOURCE_NONE, SOURCE_ANNOTATION, SOURCE_SPEC, SOURCE_NAMESPACE, SOURCE_CONFIG, SOURCE_DEFAULT };
 
 struct policy_rule {
@@ -54,14 +62,14 @@ struct policy_rule {
 
 enum reason {
     REASON_NOT_FINISHED,
-    REASON_TTL_PASSED,      /* ACTION_DELETE */
-    REASON_TTL_RUNNING,     /* ACTION_WAIT */
-    REASON_HELD_UNTIL,      /* ACTION_WAIT */
+    REASON_TTL_PASSED,       /* ACTION_DELETE */
+    REASON_TTL_RUNNING,      /* ACTION_WAIT */
+    REASON_HELD_UNTIL,       /* ACTION_WAIT */
     REASON_CRONJOB_SETTLING, /* ACTION_WAIT */
-    REASON_HELD,            /* from here on ACTION_KEEP */
+    REASON_HELD,             /* from here on ACTION_KEEP */
     REASON_NEVER,
-    REASON_NOT_UNDERSTOOD,  /* an annotation; why says what is wrong with it */
-    REASON_DOUBT,           /* the Job itself; why says what is wrong with it */
+    REASON_NOT_UNDERSTOOD, /* an annotation; why says what is wrong with it */
+    REASON_DOUBT,          /* the Job itself; why says what is wrong with it */
     REASON_TERMINATING,
     REASON_NAMESPACE_UNKNOWN
 };
@@ -81,8 +89,8 @@ struct guards {
     enum namespace_view namespace;
     const struct annotations *namespace_annotations; /* NAMESPACE_KNOWN */
     /* The Job's CronJob, as far as it is known: */
-    bool cronjob_active;      /* the Job's uid is in its status.active */
-    bool cronjob_behind;      /* the Job succeeded, and lastSuccessfulTime has not caught up where the server has it */
+    bool cronjob_active; /* the Job's uid is in its status.active */
+    bool cronjob_behind; /* the Job succeeded, and lastSuccessfulTime has not caught up where the server has it */
 };
 
 /* The decision as of now_ms (Unix ms). Borrows its arguments. */

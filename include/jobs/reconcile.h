@@ -1,13 +1,13 @@
 /*
- * reconcile: what happens next to each Job. Level-triggered: compares what is with what should be, and asks for the next
- * step through its ports; every answer, event and timer leads back here.
+ * reconcile: what happens next to each Job. Level-triggered: compares what is with what should be, and asks for the
+ * next step through its ports; every answer, event and timer leads back here.
  *
- * Loop thread. No I/O and no timers of its own: the owner calls reconcile_run when it is due (ports.wake, and the time that
- * reconcile_run returns). The invariants of this program are kept here:
+ * Loop thread. No I/O and no timers of its own: the owner calls reconcile_run when it is due (ports.wake, and the time
+ * that reconcile_run returns). The invariants of this program are kept here:
  *   - a DELETE is asked for only from the answer that record and intent are durable;
  *   - it carries the uid and the resourceVersion that the decision was made on;
- *   - only while what is known is fresh, the register can be written, and the decision, made again at that moment on both
- *     clocks, still says so.
+ *   - only while what is known is fresh, the register can be written, and the decision, made again at that moment on
+ * both clocks, still says so.
  */
 #pragma once
 
@@ -24,12 +24,12 @@
 
 #define RECONCILE_SOURCES_MAX 1024 /* one for each Namespace of a list; more than that asks for '*' and a selector */
 #define RECONCILE_BACKOFF_FIRST_MS 1000
-#define RECONCILE_BACKOFF_LAST_MS 300000  /* of one Job, or of a Namespace that forbids deletion */
+#define RECONCILE_BACKOFF_LAST_MS 300000 /* of one Job, or of a Namespace that forbids deletion */
 #define RECONCILE_PAUSE_FIRST_MS 800
-#define RECONCILE_PAUSE_LAST_MS 30000     /* of all deletions, while the API server is in trouble */
-#define RECONCILE_PASS_ATTEMPTS 4         /* one pass: a Job that could not be deleted so often has failed */
-#define RECONCILE_PASS_WAIT_MAX_MS 60000  /* one pass: a server that wants more patience than this has refused */
-#define RECONCILE_SLEEP_MAX_MS 60000      /* look at the clocks at least this often: they may be stepped */
+#define RECONCILE_PAUSE_LAST_MS 30000    /* of all deletions, while the API server is in trouble */
+#define RECONCILE_PASS_ATTEMPTS 4        /* one pass: a Job that could not be deleted so often has failed */
+#define RECONCILE_PASS_WAIT_MAX_MS 60000 /* one pass: a server that wants more patience than this has refused */
+#define RECONCILE_SLEEP_MAX_MS 60000     /* look at the clocks at least this often: they may be stepped */
 
 struct reconcile;
 
@@ -56,12 +56,12 @@ struct reconcile_ports {
 };
 
 struct reconcile_settings {
-    const struct policy *policy;       /* borrowed; may change, then reconcile_policy_changed */
+    const struct policy *policy;              /* borrowed; may change, then reconcile_policy_changed */
     const struct evidence_settings *evidence; /* borrowed; may change */
-    int64_t delete_qps;                /* 0: unlimited */
+    int64_t delete_qps;                       /* 0: unlimited */
     int64_t max_in_flight;
-    bool has_selector;                 /* a Job that leaves the selection looks deleted: look before believing it */
-    bool one_pass;                     /* sweep: give up after some attempts instead of trying for ever */
+    bool has_selector; /* a Job that leaves the selection looks deleted: look before believing it */
+    bool one_pass;     /* sweep: give up after some attempts instead of trying for ever */
     enum namespace_view missing_namespace;
 };
 

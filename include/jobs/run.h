@@ -1,8 +1,8 @@
 /*
  * run: one execution of a Job as the register keeps it, and what the reconciler asks of the register.
  *
- * Plain data. The strings of a struct run are owned by it (NULL: not known) and freed by run_destroy, on whichever thread
- * it ended up on. Times are Unix ms, UTC, TIME_NONE when not known; counts are RUN_UNKNOWN when not known.
+ * Plain data. The strings of a struct run are owned by it (NULL: not known) and freed by run_destroy, on whichever
+ * thread it ended up on. Times are Unix ms, UTC, TIME_NONE when not known; counts are RUN_UNKNOWN when not known.
  */
 #pragma once
 
@@ -37,7 +37,7 @@ struct run {
     char *owner_kind, *owner_name, *owner_uid, *cronjob;
     enum run_trigger trigger;
     int64_t scheduled_at_ms, created_at_ms, started_at_ms, finished_at_ms;
-    enum outcome outcome; /* OUTCOME_NONE: it was deleted by someone before it finished */
+    enum outcome outcome;   /* OUTCOME_NONE: it was deleted by someone before it finished */
     char *reason, *message; /* the condition's, verbatim */
     int64_t pods_succeeded, pods_failed, completions, parallelism, backoff_limit;
     char *completion_mode, *completed_indexes, *failed_indexes;
@@ -53,9 +53,9 @@ void run_destroy(struct run *run);
  *
  *   HISTORY_RECORD   insert or update the run (uid is the key); a row that is deleted stays deleted
  *   HISTORY_POLICY   what was decided has changed: update policy and state of a row
- *   HISTORY_INTENT   the same with RUN_DELETING and delete_requested_at, before a DELETE is sent; with a run, both in one
- *   HISTORY_DELETED  the Job is gone: state deleted, cause, time. With a run: recorded in the same step (Jobs that someone
- *                    else deleted before their record was written). The cause ttl is never overwritten by another.
+ *   HISTORY_INTENT   the same with RUN_DELETING and delete_requested_at, before a DELETE is sent; with a run, both in
+ * one HISTORY_DELETED  the Job is gone: state deleted, cause, time. With a run: recorded in the same step (Jobs that
+ * someone else deleted before their record was written). The cause ttl is never overwritten by another.
  */
 enum history_op { HISTORY_RECORD, HISTORY_POLICY, HISTORY_INTENT, HISTORY_DELETED };
 
@@ -67,8 +67,8 @@ struct history_request {
     struct run *run;          /* owned; RECORD, and optionally INTENT and DELETED */
     struct run_policy policy; /* RECORD, POLICY, INTENT */
     enum run_cause cause;     /* DELETED */
-    int64_t at_ms;            /* when it was seen (RECORD: recorded_at; INTENT: delete_requested_at; DELETED: deleted_at) */
-    uint64_t ticket;          /* the submitter's, handed back */
+    int64_t at_ms;   /* when it was seen (RECORD: recorded_at; INTENT: delete_requested_at; DELETED: deleted_at) */
+    uint64_t ticket; /* the submitter's, handed back */
     struct history_request *next;
 };
 

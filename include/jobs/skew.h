@@ -1,10 +1,10 @@
 /*
  * skew: what time it is at the API server, from the Date headers of its answers. Pure.
  *
- * A Date is a whole second, taken at some moment between the request and the answer. Each sample so gives an interval in
- * which the server's clock minus our monotonic clock must lie; samples are intersected, and one that contradicts (a clock
- * was stepped) starts anew. The monotonic clock is the base, so that a step of this machine's wall clock does not move what
- * we believe of the server's.
+ * A Date is a whole second, taken at some moment between the request and the answer. Each sample so gives an interval
+ * in which the server's clock minus our monotonic clock must lie; samples are intersected, and one that contradicts (a
+ * clock was stepped) starts anew. The monotonic clock is the base, so that a step of this machine's wall clock does not
+ * move what we believe of the server's.
  */
 #pragma once
 
@@ -19,7 +19,8 @@ struct skew {
     int64_t at_ms;           /* monotonic, when the bounds were true */
 };
 
-/* A Date header of date_ms came with an answer that was asked for after sent_ms and was here at received_ms (monotonic). */
+/* A Date header of date_ms came with an answer that was asked for after sent_ms and was here at received_ms
+ * (monotonic). */
 void skew_sample(struct skew *skew, int64_t sent_ms, int64_t received_ms, int64_t date_ms);
 
 /* The earliest that it can be at the server at mono_ms; TIME_NONE when nothing is known. */

@@ -36,6 +36,7 @@ struct store_entry {
     uint16_t attempts;      /* requests that failed in a row */
     uint8_t phase;          /* enum phase */
     bool recorded;          /* a record is in the queue or in the register */
+    bool told;              /* the log has its record */
     bool gone;              /* it was seen to be gone while something was under way */
     bool uncertain;         /* a DELETE may have taken effect without an answer */
     bool look_first;        /* before the next DELETE, GET it */
@@ -84,8 +85,8 @@ int store_put_cronjob(struct store *store, const json_t *object, bool tells_succ
         const struct store_cronjob **ret, bool *ret_changed, struct error *err) must_check;
 void store_remove_namespace(struct store *store, const char *name);
 void store_remove_cronjob(struct store *store, const char *uid);
-/* After a full list: what it did not have is gone. A generation holds its source in the low STORE_SOURCE_BITS, and only what
- * came from that source is looked at; 0: everything goes. */
+/* After a full list: what it did not have is gone. A generation holds its source in the low STORE_SOURCE_BITS, and only
+ * what came from that source is looked at; 0: everything goes. */
 #define STORE_SOURCE_BITS 10
 void store_prune_namespaces(struct store *store, uint32_t generation);
 void store_prune_cronjobs(struct store *store, uint32_t generation);

@@ -1,8 +1,8 @@
 /*
  * client: requests to one API server, with its login. Loop thread.
  *
- * Adds to http: the base URL, authorization (asked for each time, and once more after a 401), and what the API server says
- * in its Status objects. A call ends in exactly one of two ways: done is called, or the caller cancels it.
+ * Adds to http: the base URL, authorization (asked for each time, and once more after a 401), and what the API server
+ * says in its Status objects. A call ends in exactly one of two ways: done is called, or the caller cancels it.
  */
 #pragma once
 
@@ -22,12 +22,12 @@ struct client;
 struct client_call;
 
 struct client_answer {
-    int status;              /* 0: no answer came */
-    bool sent;               /* without an answer: whether the server may have acted on the request */
-    int64_t retry_after_ms;  /* -1: not given */
-    const char *reason;      /* the Status object's, such as "Forbidden"; NULL */
-    const char *message;     /* for people: the Status object's, or what went wrong; never NULL when status is not 2xx */
-    const json_t *body;      /* parsed, where it was collected and is JSON; else NULL */
+    int status;             /* 0: no answer came */
+    bool sent;              /* without an answer: whether the server may have acted on the request */
+    int64_t retry_after_ms; /* -1: not given */
+    const char *reason;     /* the Status object's, such as "Forbidden"; NULL */
+    const char *message;    /* for people: the Status object's, or what went wrong; never NULL when status is not 2xx */
+    const json_t *body;     /* parsed, where it was collected and is JSON; else NULL */
 };
 
 struct client_request {
@@ -36,7 +36,7 @@ struct client_request {
     const char *body;         /* JSON or NULL */
     const char *content_type; /* NULL: application/json */
     enum http_lane lane;
-    int64_t timeout_ms;       /* 0: CLIENT_REQUEST_TIMEOUT_MS */
+    int64_t timeout_ms; /* 0: CLIENT_REQUEST_TIMEOUT_MS */
     void *arg;
     /* The headers of a 200 are here. May be NULL. */
     void (*opened)(void *arg);
@@ -47,8 +47,8 @@ struct client_request {
 
 struct client_handler {
     void *arg;
-    /* An answer came whose Date header says date_ms; by the monotonic clock, the request was not sent before sent_ms, and
-     * its headers were here at received_ms. */
+    /* An answer came whose Date header says date_ms; by the monotonic clock, the request was not sent before sent_ms,
+     * and its headers were here at received_ms. */
     void (*date)(void *arg, int64_t sent_ms, int64_t received_ms, int64_t date_ms);
 };
 

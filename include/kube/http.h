@@ -1,9 +1,9 @@
 /*
  * http: requests on libcurl's multi interface, driven by the loop. Loop thread.
  *
- * Who owns what: http_start returns a transfer that belongs to this module. It ends in exactly one of two ways: on_done is
- * called, or the caller cancels it; after either the pointer is dead. Callbacks may start and cancel any transfer, their
- * own too, but not destroy the http. No callback comes from within http_start. Nothing here knows of Kubernetes.
+ * Who owns what: http_start returns a transfer that belongs to this module. It ends in exactly one of two ways: on_done
+ * is called, or the caller cancels it; after either the pointer is dead. Callbacks may start and cancel any transfer,
+ * their own too, but not destroy the http. No callback comes from within http_start. Nothing here knows of Kubernetes.
  */
 #pragma once
 
@@ -38,11 +38,11 @@ enum http_lane {
 enum http_data_result { HTTP_GO_ON, HTTP_PAUSE, HTTP_ABORT };
 
 struct http_result {
-    int status;             /* 0 when there was no answer */
-    const char *failure;    /* NULL when a whole answer came; else what went wrong, for people */
-    bool sent;              /* without an answer: whether the request may have reached the server */
-    int64_t retry_after_ms; /* -1 when not given */
-    int64_t date_ms;        /* the Date header, TIME_NONE */
+    int status;                   /* 0 when there was no answer */
+    const char *failure;          /* NULL when a whole answer came; else what went wrong, for people */
+    bool sent;                    /* without an answer: whether the request may have reached the server */
+    int64_t retry_after_ms;       /* -1 when not given */
+    int64_t date_ms;              /* the Date header, TIME_NONE */
     int64_t sent_ms, answered_ms; /* monotonic: the request was not sent before, the headers were here by then */
 };
 

@@ -2,10 +2,11 @@
  * reflector: keeps a handler told of every object of one kind, by LIST and then WATCH. Knows nothing of what they mean.
  * Loop thread.
  *
- * The rules are client-go's tools/cache/reflector.go: a list in chunks (limit, continue; a 410 on a later page lists again
- * in full); a watch from the list's resourceVersion with bookmarks; every event moves the resourceVersion, which is opaque; a
- * cut watch is resumed after a backoff without a new list; 410, as a status, as an ERROR event or on continue, lists
- * again; an own deadline a little past the server's; a watch that ends at once and empty counts as a failure.
+ * The rules are client-go's tools/cache/reflector.go: a list in chunks (limit, continue; a 410 on a later page lists
+ * again in full); a watch from the list's resourceVersion with bookmarks; every event moves the resourceVersion, which
+ * is opaque; a cut watch is resumed after a backoff without a new list; 410, as a status, as an ERROR event or on
+ * continue, lists again; an own deadline a little past the server's; a watch that ends at once and empty counts as a
+ * failure.
  */
 #pragma once
 
@@ -19,34 +20,35 @@
 #include "kube/client.h"
 
 #define REFLECTOR_PAGE 500
-#define REFLECTOR_LIST_TIMEOUT_MS 120000   /* a page; slower than this is not coming */
+#define REFLECTOR_LIST_TIMEOUT_MS 120000 /* a page; slower than this is not coming */
 #define REFLECTOR_FULL_LIST_TIMEOUT_MS 600000
 #define REFLECTOR_WATCH_MIN_S 300
 #define REFLECTOR_WATCH_MAX_S 600
-#define REFLECTOR_WATCH_GRACE_MS 15000     /* past the server's own time-out */
+#define REFLECTOR_WATCH_GRACE_MS 15000 /* past the server's own time-out */
 #define REFLECTOR_BACKOFF_FIRST_MS 800
 #define REFLECTOR_BACKOFF_LAST_MS 30000
-#define REFLECTOR_HEALTHY_MS 120000        /* a watch that lived this long resets the backoff */
+#define REFLECTOR_HEALTHY_MS 120000 /* a watch that lived this long resets the backoff */
 
 struct reflector;
 
 enum reflector_change { REFLECTOR_LISTED, REFLECTOR_CHANGED, REFLECTOR_DELETED };
 
 struct reflector_failure {
-    const char *doing;    /* "list" or "watch" */
-    int status;           /* HTTP status, 0: no answer */
-    const char *message;  /* for people */
-    int64_t retry_in_ms;  /* -1: gave up (list-only mode) */
+    const char *doing;   /* "list" or "watch" */
+    int status;          /* HTTP status, 0: no answer */
+    const char *message; /* for people */
+    int64_t retry_in_ms; /* -1: gave up (list-only mode) */
 };
 
-/* All callbacks run on the loop, some of them within libcurl's: they may start requests and call reflector_resume, but not
- * destroy the reflector. Pointers are borrowed for the call. */
+/* All callbacks run on the loop, some of them within libcurl's: they may start requests and call reflector_resume, but
+ * not destroy the reflector. Pointers are borrowed for the call. */
 struct reflector_handler {
     void *arg;
     /* A full list begins: what is not LISTED between this and complete() is gone. A list that fails begins anew. */
     void (*begin)(void *arg);
     /* template: the text of spec.template, "" when there is none. */
-    void (*item)(void *arg, enum reflector_change change, const json_t *object, const char *template, size_t template_len);
+    void (*item)(
+            void *arg, enum reflector_change change, const json_t *object, const char *template, size_t template_len);
     /* An item that is not JSON a Kubernetes server would send. It is skipped. */
     void (*unreadable)(void *arg, const char *why);
     void (*complete)(void *arg);

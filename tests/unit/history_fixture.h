@@ -98,7 +98,8 @@ static inline struct run *make_run(const char *uid, const char *version) {
 static inline struct history_request *make_request(enum history_op op, const char *uid, struct run *run) {
     struct history_request *request = calloc(1, sizeof *request);
     request->op = op;
-    memcpy(request->uid, uid, strnlen(uid, sizeof request->uid - 1));
+    size_t len = strlen(uid);
+    memcpy(request->uid, uid, len < UID_MAX ? len : UID_MAX - 1);
     request->run = run;
     request->at_ms = NOW_MS;
     request->policy = (struct run_policy){.state = RUN_DUE, .ttl_ms = 0, .due_at_ms = NOW_MS - HOUR_MS};
