@@ -119,9 +119,8 @@ check: packages-check ## build with gcc and clang, lint, and pass the tests
 check-variant: $(BUILD)/sexton $(BUILD)/kubesim $(BUILD)/unit $(if $(SCENARIOS),$(BUILD)/scenarios) \
 		$(if $(INTEGRATION),$(BUILD)/integration) $(FUZZ:%=$(BUILD)/replay-%)
 
-TIDY_CHECKS := clang-analyzer-*,bugprone-*,-bugprone-easily-swappable-parameters,-bugprone-reserved-identifier,-bugprone-assignment-in-if-condition,-bugprone-narrowing-conversions,-bugprone-implicit-widening-of-multiplication-result,-bugprone-branch-clone,-bugprone-suspicious-include,-clang-analyzer-security.insecureAPI.DeprecatedOrUnsafeBufferHandling,misc-unused-parameters,performance-*,-performance-no-int-to-ptr
 lint: packages-check ## clang-tidy, cppcheck, layering, clang-format
-	@tests/lint "$(TIDY_CHECKS)" "-std=gnu17 -D_GNU_SOURCE -DSEXTON_VERSION=\"lint\" -Iinclude"
+	@tests/lint
 
 coverage: packages-check ## line coverage of controller/, from the tests of 'make check'
 	@tests/coverage build/coverage

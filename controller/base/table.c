@@ -29,8 +29,9 @@ struct table *table_create(const char *const *columns, struct error *err) {
         return NULL;
     }
     table->columns = columns;
-    while (columns[table->n_columns])
+    do
         table->n_columns++;
+    while (columns[table->n_columns]);
     return table;
 }
 
@@ -121,9 +122,11 @@ void table_print_csv(const struct table *table, FILE *out) {
     struct strbuf buf = STRBUF_INIT(CELL_BYTES_MAX);
     for (size_t c = 0; c < table->n_columns; c++)
         print_csv_field(&buf, table->columns[c], c + 1 == table->n_columns, out);
-    for (size_t i = 0; i < table->n_cells; i++) {
-        const char *text = table->cells[i].text;
-        print_csv_field(&buf, text ? text : "", i % table->n_columns + 1 == table->n_columns, out);
+    for (size_t i = 0; i < table->n_cells; i += table->n_columns) {
+        for (size_t c = 0; c < table->n_columns; c++) {
+            const char *text = table->cells[i + c].text;
+            print_csv_field(&buf, text ? text : "", c + 1 == table->n_columns, out);
+        }
     }
     strbuf_finish(&buf);
 }

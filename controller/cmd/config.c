@@ -551,7 +551,7 @@ static char *read_line(char *text, int size, void *arg) {
 
 static int parse_text(struct config *config, const char *text, size_t len, struct error *err) {
     static const char bom[] = "\xef\xbb\xbf";
-    struct error local;
+    struct error local = {0};
     struct parse parse = {.config = config, .err = err ? err : &local, .at = text, .end = text + len};
     if (len >= 3 && memcmp(text, bom, 3) == 0)
         parse.at += 3;

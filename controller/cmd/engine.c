@@ -160,13 +160,9 @@ static void on_refused(void *arg, const struct history_request *request, const c
     reconcile_on_refused(e->reconcile, request);
 }
 
+/* The writer has logged it. */
 static void on_store_failing(void *arg, const char *why) {
     struct engine *e = arg;
-    if (why)
-        log_error("the register cannot be written: nothing is deleted until it can",
-                log_text("store", e->config->store), log_text("error", why));
-    else
-        log_info("the register can be written again", log_text("store", e->config->store));
     reconcile_set_recording(e->reconcile, why == NULL);
 }
 

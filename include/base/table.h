@@ -13,7 +13,7 @@
 
 struct table;
 
-/* columns: header texts, NULL-terminated, borrowed until destroy. */
+/* columns: at least one header text, NULL-terminated, borrowed until destroy. */
 struct table *table_create(const char *const *columns, struct error *err);
 void table_destroy(struct table *table);
 /* Appends a cell, a new row starting by itself after the last column. NULL is shown as "-" (nothing in CSV). */

@@ -199,12 +199,12 @@ make_identities() {
 	cat >"$E2E/audit-policy.yaml" <<-'POLICY'
 		apiVersion: audit.k8s.io/v1
 		kind: Policy
-		omitStages: [RequestReceived]
 		rules:
 		- {level: None, users: ["system:kube-controller-manager", "system:apiserver"]}
 		- {level: None, nonResourceURLs: ["/readyz*", "/healthz*", "/livez*", "/metrics"]}
-		- {level: Request, verbs: [delete, deletecollection]}
-		- {level: Metadata}
+		- {level: Request, verbs: [delete, deletecollection], omitStages: [RequestReceived]}
+		- {level: Metadata, verbs: [watch]}
+		- {level: Metadata, omitStages: [RequestReceived]}
 	POLICY
 }
 
@@ -287,7 +287,7 @@ make_roles() {
 		kind: ClusterRole
 		metadata: {name: e2e-sexton}
 		rules:
-		- {apiGroups: [batch], resources: [jobs], verbs: [list, watch, delete]}
+		- {apiGroups: [batch], resources: [jobs], verbs: [get, list, watch, delete]}
 		- {apiGroups: [batch], resources: [cronjobs], verbs: [list, watch]}
 		- {apiGroups: [""], resources: [namespaces], verbs: [list, watch]}
 		---
@@ -461,9 +461,15 @@ audit_deletes() {
 		.requestObject.preconditions.uid // "-", .requestObject.preconditions.resourceVersion // "-", .requestObject.propagationPolicy // "-",
 		.responseStatus.code, (.requestReceivedTimestamp | us), (.stageTimestamp | us), .objectRef.namespace, .objectRef.name] | @tsv'
 }
-# Requests of a user: each counted once, a watch when it begins.
-audit_requests() { audit_filter "$1" 'select(.stage == "ResponseComplete" and .verb != "watch" or .stage == "ResponseStarted") | "\(.verb) \(.objectRef.resource // .requestURI) \(.responseStatus.code)"'; }
-audit_watches() { [[ $(audit_requests "$1" | grep -c "^watch $2 200") -ge ${3:-1} ]]; } # audit_watches USER RESOURCE [TIMES]
+# Requests of a user, a line each: verb, resource, status; a watch when it was received, since 1.20 writes that it
+# was answered only when it ends.
+audit_requests() {
+	audit_filter "$1" 'select(if .verb == "watch" then .stage == "RequestReceived" else .stage == "ResponseComplete" end) |
+		"\(.verb) \(.objectRef.resource // .requestURI) \(.responseStatus.code // "begun")"'
+}
+audit_watches() { [[ $(audit_requests "$1" | grep -c "^watch $2 ") -ge ${3:-1} ]]; } # audit_watches USER RESOURCE [TIMES]
+# What a user has changed, or tried to. Asking what one may do is a create, too.
+audit_changes() { audit_requests "$1" | grep -E '^(create|update|patch|delete)' | grep -v selfsubjectaccessreviews || true; }
 
 # ---------------------------------------------------------------- the binary
 

@@ -244,7 +244,7 @@ void fake_http_data(struct http_transfer *t, const char *data, size_t len) {
     case HTTP_GO_ON:
         break;
     case HTTP_PAUSE:
-        t->paused = true;
+        t->paused = t->open;
         break;
     case HTTP_ABORT:
         if (t->open)

@@ -20,19 +20,6 @@ static struct fake_record *records, **tail = &records;
 static struct open_row *open_rows;
 static bool automatic, failing, full;
 
-int writer_open(struct loop *loop, const struct writer_settings *settings, const struct writer_handler *handler,
-        struct writer **ret, struct error *err) {
-    if (strncmp(settings->location, "sqlite:", strlen("sqlite:")) != 0)
-        return error_set(err, ERROR_USAGE, "'%s' is not the location of a register", settings->location);
-    struct writer *writer = calloc(1, sizeof *writer);
-    if (!writer)
-        return error_nomem(err);
-    writer->handler = *handler;
-    *ret = current = writer;
-    (void)loop;
-    return 0;
-}
-
 static struct fake_record *first_waiting(void) {
     struct fake_record *record = records;
     while (record && !record->request)
@@ -71,6 +58,23 @@ static void on_wake(void *arg) {
         (void)fake_writer_durable(0);
 }
 
+int writer_open(struct loop *loop, const struct writer_settings *settings, const struct writer_handler *handler,
+        struct writer **ret, struct error *err) {
+    if (strncmp(settings->location, "sqlite:", strlen("sqlite:")) != 0)
+        return error_set(err, ERROR_USAGE, "'%s' is not the location of a register", settings->location);
+    struct writer *writer = calloc(1, sizeof *writer);
+    if (!writer)
+        return error_nomem(err);
+    writer->handler = *handler;
+    writer->wake = loop_wake_create(loop, on_wake, writer, err);
+    if (!writer->wake) {
+        free(writer);
+        return -1;
+    }
+    *ret = current = writer;
+    return 0;
+}
+
 void writer_submit(struct writer *writer, struct history_request *request) {
     struct fake_record *record = calloc(1, sizeof *record);
     if (!record)
@@ -84,6 +88,137 @@ void writer_submit(struct writer *writer, struct history_request *request) {
     *tail = record;
     tail = &record->next;
     writer->pending++;
-    if (writer->wake)
-        loop_wake_send(writer->wake);
+    loop_wake_send(writer->wake);
+}
+
+bool writer_has_room(const struct writer *writer) {
+    (void)writer;
+    return !full;
+}
+
+size_t writer_pending(const struct writer *writer) {
+    return writer->pending;
+}
+
+int writer_each_open(struct writer *writer, const char *cluster,
+        int (*each)(void *arg, const struct history_open_run *run, struct error *err), void *arg, struct error *err) {
+    (void)writer;
+    (void)cluster;
+    if (failing)
+        return error_set(err, ERROR_IO, "the register cannot be read: its store has failed");
+    for (const struct open_row *row = open_rows; row; row = row->next) {
+        const struct history_open_run run = {
+                .namespace = row->namespace, .job_name = row->name, .job_uid = row->uid, .state = row->state};
+        int result = each(arg, &run, err);
+        if (result)
+            return result;
+    }
+    return 0;
+}
+
+int writer_set_cluster(struct writer *writer, const char *cluster, struct error *err) {
+    (void)cluster;
+    if (writer->pending)
+        return error_set(err, ERROR_LIMIT, "the cluster's name cannot change while runs of it are being recorded");
+    return 0;
+}
+
+void writer_set_retention(struct writer *writer, int64_t retention_ms) {
+    (void)writer;
+    (void)retention_ms;
+}
+
+int writer_close(struct writer *writer, int64_t grace_ms) {
+    (void)grace_ms;
+    if (!writer)
+        return 0;
+    int result = writer->pending && failing ? -1 : 0; /* else what is queued would be written within the grace */
+    for (struct fake_record *record = records; record; record = record->next) {
+        history_request_destroy(record->request);
+        record->request = NULL;
+    }
+    loop_wake_destroy(writer->wake);
+    free(writer);
+    current = NULL;
+    return result;
+}
+
+/* ---- the scenario's side ---- */
+
+void fake_writer_add_open(const char *namespace, const char *name, const char *uid, enum run_state state) {
+    struct open_row *row = calloc(1, sizeof *row);
+    if (!row)
+        fake_broken("out of memory");
+    *row = (struct open_row){.namespace = strdup(namespace),
+            .name = strdup(name),
+            .uid = strdup(uid),
+            .state = state,
+            .next = open_rows};
+    open_rows = row;
+}
+
+void fake_writer_set_auto(bool on) {
+    automatic = on;
+    if (current)
+        loop_wake_send(current->wake);
+}
+
+struct fake_record *fake_writer_first(void) {
+    return records;
+}
+
+bool fake_writer_refuse(const char *uid) {
+    for (struct fake_record *record = records; record; record = record->next) {
+        if (record->request && strcmp(record->uid, uid) == 0) {
+            answer(record, false);
+            return true;
+        }
+    }
+    return false;
+}
+
+void fake_writer_fails(const char *why) {
+    failing = why != NULL;
+    if (!current)
+        return;
+    current->handler.failing(current->handler.arg, why);
+    loop_wake_send(current->wake);
+}
+
+void fake_writer_set_room(bool room) {
+    full = !room;
+    if (room && current)
+        current->handler.room(current->handler.arg);
+}
+
+bool fake_writer_knows_intent(const char *uid) {
+    bool recorded = false, intended = false;
+    for (const struct fake_record *record = records; record; record = record->next) {
+        if (strcmp(record->uid, uid) != 0)
+            continue;
+        if (record->durable && record->has_run)
+            recorded = true;
+        /* What was submitted last counts: a later policy takes an intent back. */
+        if (record->op == HISTORY_INTENT || record->op == HISTORY_POLICY)
+            intended = record->op == HISTORY_INTENT && record->durable;
+    }
+    return recorded && intended;
+}
+
+void fake_writer_reset(void) {
+    while (records) {
+        struct fake_record *next = records->next;
+        free(records);
+        records = next;
+    }
+    tail = &records;
+    while (open_rows) {
+        struct open_row *next = open_rows->next;
+        free(open_rows->namespace);
+        free(open_rows->name);
+        free(open_rows->uid);
+        free(open_rows);
+        open_rows = next;
+    }
+    automatic = failing = full = false;
 }

@@ -119,7 +119,7 @@ scenario_a_watch_is_resumed_after_the_api_server_was_away() {
 	lists=$(audit_requests sexton | grep -c '^list jobs' || true)
 	expect_eq "LISTs of Jobs: the watch should have been resumed" 0 "$lists"
 	expect_ge "watches of Jobs" 1 "$(audit_requests sexton | grep -c '^watch jobs' || true)"
-	expect_eq "watches of Jobs from nowhere" 0 "$(audit_filter sexton 'select(.verb == "watch" and .objectRef.resource == "jobs" and .stage == "ResponseStarted") | .requestURI' |
+	expect_eq "watches of Jobs from nowhere" 0 "$(audit_filter sexton 'select(.verb == "watch" and .objectRef.resource == "jobs" and .stage == "RequestReceived") | .requestURI' |
 		grep -vcE '[?&]resourceVersion=[1-9]' || true)"
 	# Nothing is lost that happens while it is away from a server that is killed without a word.
 	job_annotate away kept-00000 '{"example.test/touched": "again"}'

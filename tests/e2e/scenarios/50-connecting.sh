@@ -10,15 +10,15 @@ connects() {
 	expect_eq "Jobs seen with $(basename "$1")" 1 "$(jq length "$SCENARIO_DIR/out")"
 	expect_match "who was seen with $(basename "$1")" '^list' "$(audit_requests "${2:-sexton}" | grep jobs)"
 }
-connect_world() {
-	namespaces_create connect
-	job_create connect job
+connect_world() { # connect_world NAMESPACE
+	namespaces_create "$1"
+	job_create "$1" job
 	config_write
 }
 
 scenario_it_logs_in_by_token_and_by_token_file() {
 	local dir=$SCENARIO_DIR
-	connect_world
+	connect_world connect-token
 	connects "$(kubeconfig_of sexton)"
 	token_of sexton >"$dir/token"
 	kubeconfig_write "$dir/token-file" "{tokenFile: \"$dir/token\"}"
@@ -29,7 +29,7 @@ scenario_it_logs_in_by_token_and_by_token_file() {
 
 scenario_it_logs_in_by_client_certificate() {
 	local dir=$SCENARIO_DIR tls=$E2E/tls
-	connect_world
+	connect_world connect-certificate
 	kubeconfig_write "$dir/files" "{client-certificate: \"$tls/sexton.crt\", client-key: \"$tls/sexton.key\"}"
 	connects "$dir/files"
 	kubeconfig_write "$dir/data" "{client-certificate-data: $(base64 -w 0 "$tls/sexton.crt"), client-key-data: $(base64 -w 0 "$tls/sexton.key")}" \
@@ -44,7 +44,7 @@ scenario_it_logs_in_by_client_certificate() {
 
 scenario_it_refuses_a_server_it_cannot_verify() {
 	local dir=$SCENARIO_DIR rc=0
-	connect_world
+	connect_world connect-verify
 	(
 		cd "$dir" || exit
 		openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 1 -keyout other.key -out other.crt -subj /CN=other 2>/dev/null
@@ -57,7 +57,7 @@ scenario_it_refuses_a_server_it_cannot_verify() {
 
 scenario_it_logs_in_by_exec_credential_plugin() {
 	local dir=$SCENARIO_DIR version
-	connect_world
+	connect_world connect-plugin
 	cat >"$dir/plugin" <<-'PLUGIN'
 		#!/bin/sh
 		# ExecCredential, as EKS and GKE logins give it.
@@ -75,7 +75,7 @@ scenario_it_logs_in_by_exec_credential_plugin() {
 
 scenario_it_merges_the_files_of_kubeconfig_and_takes_the_context() {
 	local dir=$SCENARIO_DIR
-	connect_world
+	connect_world connect-merges
 	cat >"$dir/users" <<-K
 		apiVersion: v1
 		kind: Config
@@ -108,8 +108,8 @@ scenario_it_runs_as_a_kubectl_plugin() {
 scenario_in_a_pod_it_uses_the_service_account() {
 	local dir=$SCENARIO_DIR user=system:serviceaccount:default:sexton
 	unshare -m true 2>/dev/null || skip "no mount namespaces here"
-	connect_world
-	job_finish connect job Complete
+	connect_world connect-pod
+	job_finish connect-pod job Complete
 	api_quiet GET /api/v1/namespaces/default/serviceaccounts/sexton ||
 		api POST /api/v1/namespaces/default/serviceaccounts '{"metadata": {"name": "sexton"}}' >/dev/null
 	mkdir "$dir/account"
@@ -128,6 +128,6 @@ scenario_in_a_pod_it_uses_the_service_account() {
 	env -u KUBECONFIG HOME=/nonexistent KUBERNETES_SERVICE_HOST=127.0.0.1 KUBERNETES_SERVICE_PORT="$API_PORT" \
 		unshare -m sh "$dir/pod" "$dir/account" timeout 60 "$SEXTON" sweep --config "$dir/config.ini" >"$dir/out" 2>&1 ||
 		fail "exit status $?: $(tail -n 3 "$dir/out")"
-	job_gone connect job || fail "the Job is still there"
+	job_gone connect-pod job || fail "the Job is still there"
 	expect_match "who was seen" 'delete jobs 200' "$(audit_requests "$user")"
 }
