@@ -152,12 +152,16 @@ static void submit(void *arg, struct history_request *request) {
 static void on_durable(void *arg, const struct history_request *request) {
     struct engine *e = arg;
     reconcile_on_durable(e->reconcile, request);
+    if (e->one_pass || e->stopping)
+        wake(e); /* it may have been the last */
 }
 
 static void on_refused(void *arg, const struct history_request *request, const char *why) {
     struct engine *e = arg;
     (void)why;
     reconcile_on_refused(e->reconcile, request);
+    if (e->one_pass)
+        wake(e);
 }
 
 /* The writer has logged it. */

@@ -204,7 +204,7 @@ static int read_all(int fd, struct framer *framer, struct error *err) {
         if (n < 0 && errno == EINTR)
             continue;
         if (n < 0)
-            result = error_set(err, ERROR_USAGE, "cannot be read: %s", strerror(errno));
+            result = error_set(err, ERROR_USAGE, "it cannot be read: %s", strerror(errno));
         if (n <= 0)
             break;
         result = framer_push(framer, buffer, (size_t)n, err);
@@ -226,9 +226,9 @@ int gather_from_file(const struct config *config, const char *path, struct gathe
     struct framer *framer = framer_create(&handler, err);
     int result = framer ? read_all(fd, framer, err) : -1;
     if (result == 0 && framer_documents(framer) == 0)
-        result = error_set(err, ERROR_USAGE, "is empty: expected the output of 'kubectl get jobs -A -o json'");
+        result = error_set(err, ERROR_USAGE, "it is empty; expected the output of 'kubectl get jobs -A -o json'");
     else if (result == 0 && reader.jobs == 0 && ret->other_kinds > 0)
-        result = error_set(err, ERROR_USAGE, "holds no Job (the first object is: %s)", reader.first_kind);
+        result = error_set(err, ERROR_USAGE, "it holds no Job (the first object is: %s)", reader.first_kind);
     if (!is_stdin)
         close(fd);
     framer_destroy(framer);

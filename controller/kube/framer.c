@@ -84,7 +84,7 @@ static int unexpected(const struct framer *f, unsigned char c, struct error *err
     char shown[8] = {(char)c, '\0'};
     if (!isprint(c)) {
         static const char hex[] = "0123456789abcdef";
-        memcpy(shown, (char[]){'\\', 'x', hex[c >> 4], hex[c & 15], '\0'}, 5);
+        memcpy(shown, (char[]){'0', 'x', hex[c >> 4], hex[c & 15], '\0'}, 5);
     }
     return error_set(err, ERROR_FORMAT, "not JSON: '%s' at byte %llu, where %s should be", shown,
             (unsigned long long)f->offset + 1, f->depth == 0 ? "an object" : wanted[f->expect]);
