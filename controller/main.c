@@ -64,6 +64,14 @@ int main(int argc, char **argv) {
         return EXIT_USAGE;
     }
     const char *name = argv[1];
+    if (argc > 2 && (strcmp(name, "help") == 0 || strcmp(name, "--help") == 0)) {
+        static char help[] = "--help";
+        char *swapped[] = {argv[2], help, NULL};
+        for (size_t i = 0; i < COMMANDS; i++) {
+            if (strcmp(commands[i].name, argv[2]) == 0)
+                return commands[i].run(2, swapped);
+        }
+    }
     if (strcmp(name, "--help") == 0 || strcmp(name, "-h") == 0 || strcmp(name, "help") == 0) {
         print_help(stdout);
         return EXIT_DONE;

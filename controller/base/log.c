@@ -10,7 +10,7 @@
 #include "base/text.h"
 #include "base/timestamp.h"
 
-#define LOG_LINE_MAX 16384 /* a line of this program; what is longer is a bug of ours, and cut */
+#define LOG_LINE_MAX 65536 /* ten of the longest values, each character written as \uNNNN */
 #define LOG_VALUE_MAX 1024 /* characters of one value: condition messages can be 32 kB */
 
 static enum log_level current_level = LOG_INFO;
@@ -44,14 +44,29 @@ bool log_format_parse(const char *text, enum log_format *ret_format) {
     return true;
 }
 
+/* The value, cut as the other format cuts it: a line that did not fit would not be written at all. */
+static void add_json_value(struct strbuf *line, const char *value) {
+    size_t len = 0, characters = 0;
+    for (; value[len]; len++) {
+        if (((unsigned char)value[len] & 0xc0) != 0x80 && characters++ == LOG_VALUE_MAX)
+            break;
+    }
+    struct strbuf shown = STRBUF_INIT(LOG_LINE_MAX);
+    strbuf_add(&shown, value, len);
+    if (value[len])
+        strbuf_add_text(&shown, "...");
+    text_add_json(line, strbuf_text(&shown));
+    strbuf_finish(&shown);
+}
+
 static void add_value(struct strbuf *line, const char *value) {
     if (current_format == LOG_JSON) {
-        text_add_json(line, value);
+        add_json_value(line, value);
         return;
     }
-    bool bare = *value && !strpbrk(value, " \"=\\\n\t\r");
     struct strbuf escaped = STRBUF_INIT(LOG_LINE_MAX);
     text_add_escaped(&escaped, value, LOG_VALUE_MAX);
+    bool bare = escaped.len > 0 && !strpbrk(strbuf_text(&escaped), " \"=\\");
     if (!bare)
         strbuf_add_char(line, '"');
     for (const char *at = strbuf_text(&escaped); *at; at++) {

@@ -5,6 +5,9 @@
 
 #include "base/clock.h"
 
+#define YEAR_1_S (-719162 * 86400LL)
+#define YEAR_10000_S (2932897 * 86400LL)
+
 /* Days since 1970-01-01 in the proleptic Gregorian calendar, for year >= 1. */
 static int64_t days_from_civil(int64_t year, int month, int day) {
     static const int before[12] = {0, 31, 59, 90, 120, 151, 181, 212, 243, 273, 304, 334};
@@ -83,6 +86,9 @@ int timestamp_parse(const char *text, int64_t *ret_ms, struct error *err) {
         return error_set(err, ERROR_FORMAT, "not a time like 2026-01-31T12:00:00Z (RFC 3339)");
     int64_t seconds =
             days_from_civil(year, month, day) * 86400 + hour * 3600 + (int64_t)minute * 60 + second - offset * 60;
+    /* An offset or a leap second can lead out of the years that can be written. */
+    if (seconds < YEAR_1_S || seconds >= YEAR_10000_S)
+        return error_set(err, ERROR_FORMAT, "a time outside of the years 1 to 9999");
     *ret_ms = seconds * 1000 + fraction_ms;
     return 0;
 }
@@ -151,7 +157,7 @@ bool timestamp_parse_http(const char *text, int64_t *ret_ms) {
     if (minute < 0 || minute > 59 || !take_char(&at, ":"))
         return false;
     int second = take_digits(&at, 2);
-    if (second < 0 || second > 60 || strncmp(at, " GMT", 4) != 0 || day > days_in_month(year, month + 1))
+    if (second < 0 || second > 60 || strcmp(at, " GMT") != 0 || day > days_in_month(year, month + 1))
         return false;
     *ret_ms = (days_from_civil(year, month + 1, day) * 86400 + hour * 3600 + (int64_t)minute * 60 + second) * 1000;
     return true;

@@ -1,7 +1,11 @@
+#include <errno.h>
+#include <libgen.h>
+#include <limits.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "base/log.h"
 #include "base/loop.h"
@@ -14,19 +18,20 @@
 #include "kube/client.h"
 #include "kube/discovery.h"
 
-/* What this configuration needs, in each Namespace of its list or in all. */
+/* What this configuration needs: in each Namespace of its list, or in all. */
 static const struct need {
     const char *verb, *group, *resource;
-    bool whole_cluster; /* asked once, without a Namespace */
+    enum { IN_NAMESPACE, THE_NAMESPACE /* itself; all of them without a list */, KUBE_SYSTEM /* once */ } where;
 } needs[] = {
-        {"list", "batch", "jobs", false},
-        {"watch", "batch", "jobs", false},
-        {"get", "batch", "jobs", false},
-        {"delete", "batch", "jobs", false},
-        {"list", "batch", "cronjobs", false},
-        {"watch", "batch", "cronjobs", false},
-        {"list", "", "namespaces", true},
-        {"watch", "", "namespaces", true},
+        {"list", "batch", "jobs", IN_NAMESPACE},
+        {"watch", "batch", "jobs", IN_NAMESPACE},
+        {"get", "batch", "jobs", IN_NAMESPACE},
+        {"delete", "batch", "jobs", IN_NAMESPACE},
+        {"list", "batch", "cronjobs", IN_NAMESPACE},
+        {"watch", "batch", "cronjobs", IN_NAMESPACE},
+        {"list", "", "namespaces", THE_NAMESPACE},
+        {"watch", "", "namespaces", THE_NAMESPACE},
+        {"get", "", "namespaces", KUBE_SYSTEM}, /* its uid names the cluster in the register */
 };
 #define NEEDS (sizeof needs / sizeof needs[0])
 
@@ -74,14 +79,15 @@ static int set_option(void *arg, const struct option_spec *option, const char *v
     return 0;
 }
 
-static void print_line(struct check_command *c, bool good, const char *what, const char *why) {
+static void print_line(struct check_command *c, const char *verdict, const char *what, const char *why) {
+    bool good = strcmp(verdict, "ok") == 0;
     struct strbuf text = STRBUF_INIT(8192);
     text_add_escaped(&text, what, TEXT_ALL);
     if (why) {
         strbuf_add_text(&text, ": ");
         text_add_escaped(&text, why, 400);
     }
-    printf("%s%s%s %s\n", c->colors ? (good ? "\033[32m" : "\033[31m") : "", good ? "ok     " : "missing",
+    printf("%s%s%s %s\n", c->colors ? (good ? "\033[32m" : "\033[31m") : "", good ? "ok     " : verdict,
             c->colors ? "\033[0m" : "", strbuf_text(&text));
     strbuf_finish(&text);
     c->missing += !good;
@@ -89,9 +95,16 @@ static void print_line(struct check_command *c, bool good, const char *what, con
 
 static void ask_next(struct check_command *c);
 
+/* The object that is asked about by name, "" for all. */
+static const char *name_of(const struct check_command *c, const struct need *need) {
+    return need->where == KUBE_SYSTEM ? "kube-system" : need->where == THE_NAMESPACE ? c->namespace : "";
+}
+
 static void describe(const struct check_command *c, const struct need *need, char text[256]) {
-    snprintf(text, 256, "%s %s%s%s%s%s", need->verb, need->resource, *need->group ? "." : "", need->group,
-            *c->namespace && !need->whole_cluster ? " in " : "", need->whole_cluster ? "" : c->namespace);
+    const char *name = name_of(c, need);
+    bool inside = need->where == IN_NAMESPACE && *c->namespace;
+    snprintf(text, 256, "%s %s%s%s%s%s%s%s", need->verb, need->resource, *need->group ? "." : "", need->group,
+            *name ? " " : "", name, inside ? " in " : "", inside ? c->namespace : "");
 }
 
 static void on_review(void *arg, const struct client_answer *answer) {
@@ -103,12 +116,12 @@ static void on_review(void *arg, const struct client_answer *answer) {
     if (answer->status / 100 != 2) {
         char why[ERROR_TEXT_MAX];
         snprintf(why, sizeof why, "could not be asked: %s", answer->message);
-        print_line(c, false, what, why);
+        print_line(c, "missing", what, why);
     } else {
         const json_t *status = json_object_get(answer->body, "status");
         bool allowed = json_is_true(json_object_get(status, "allowed"));
         const char *reason = json_string_value(json_object_get(status, "reason"));
-        print_line(c, allowed, what, allowed ? NULL : reason && *reason ? reason : "not allowed");
+        print_line(c, allowed ? "ok" : "missing", what, allowed ? NULL : reason && *reason ? reason : "not allowed");
     }
     c->next++;
     ask_next(c);
@@ -125,7 +138,7 @@ static bool next_namespace(struct check_command *c) {
 }
 
 static void ask_next(struct check_command *c) {
-    while (c->next < NEEDS && needs[c->next].whole_cluster && !c->first_namespace)
+    while (c->next < NEEDS && needs[c->next].where == KUBE_SYSTEM && (!c->first_namespace || *c->config->cluster))
         c->next++;
     if (c->next == NEEDS) {
         c->next = 0;
@@ -139,7 +152,9 @@ static void ask_next(struct check_command *c) {
     struct strbuf body = STRBUF_INIT(2048);
     strbuf_add_text(&body, "{\"apiVersion\":\"authorization.k8s.io/v1\",\"kind\":\"SelfSubjectAccessReview\",\"spec\":"
                            "{\"resourceAttributes\":{\"namespace\":");
-    text_add_json(&body, need->whole_cluster ? "" : c->namespace);
+    text_add_json(&body, need->where == IN_NAMESPACE ? c->namespace : "");
+    strbuf_add_text(&body, ",\"name\":");
+    text_add_json(&body, name_of(c, need));
     strbuf_add_format(
             &body, ",\"verb\":\"%s\",\"group\":\"%s\",\"resource\":\"%s\"}}}", need->verb, need->group, need->resource);
     const struct client_request request = {.method = "POST",
@@ -160,18 +175,51 @@ static void on_discovered(void *arg, const struct discovered *found, const struc
         if (retry_in_ms >= 0)
             return;
         snprintf(what, sizeof what, "API server %.200s", c->kube_config->server);
-        print_line(c, false, what, why->text);
+        print_line(c, "failed ", what, why->text);
         loop_stop(c->loop);
         return;
     }
     snprintf(what, sizeof what, "API server %.200s answers, version %s, CronJobs as batch/%s", c->kube_config->server,
             found->server_version, found->cronjob_version);
-    print_line(c, true, what, NULL);
+    print_line(c, "ok", what, NULL);
     c->at = c->config->namespaces;
     c->first_namespace = true;
     if (!next_namespace(c))
         c->namespace[0] = '\0';
     ask_next(c);
+}
+
+/* Without making it: the register of a controller is made by the controller. */
+static int probe_register(const char *location, struct error *err) {
+    const char *colon = strchr(location, ':');
+    const char *path = colon ? colon + 1 : location;
+    struct history *history;
+    if (access(path, F_OK) == 0) {
+        if (history_open(location, HISTORY_READ, &history, err) < 0)
+            return -1;
+        history_close(history);
+        return access(path, W_OK) == 0 ? 0 : error_set(err, ERROR_IO, "may not be written: %s", strerror(errno));
+    }
+    char folder[PATH_MAX];
+    snprintf(folder, sizeof folder, "%s", path);
+    const char *parent = dirname(folder);
+    if (access(parent, W_OK | X_OK) < 0)
+        return error_set(err, ERROR_IO, "cannot be created in %s: %s", parent, strerror(errno));
+    return 0;
+}
+
+static void check_register(struct check_command *c) {
+    struct error err = {0};
+    char what[ERROR_TEXT_MAX];
+    snprintf(what, sizeof what, "register %.400s", c->config->store);
+    if (probe_register(c->config->store, &err) == 0) {
+        print_line(c, "ok", what, "can be written");
+        return;
+    }
+    print_line(c, "failed ", what, err.text);
+    /* plan and a dry run need none: a built-in place that is not there is not yet a fault. */
+    if (!c->config->path && !c->common.store)
+        c->missing--;
 }
 
 static int run(struct check_command *c, struct error *err) {
@@ -180,7 +228,8 @@ static int run(struct check_command *c, struct error *err) {
         return -1;
     log_configure(LOG_WARN, c->config->log_format);
     c->colors = terminal_has_colors(stdout);
-    print_line(c, true, c->config->path ? c->config->path : "built-in configuration", "valid");
+    print_line(c, "ok", c->config->path ? c->config->path : "built-in configuration", "valid");
+    check_register(c);
     if (kubeconfig_load(&where, &c->kube_config, err) < 0)
         return -1;
     if (c->kube_config->insecure)

@@ -30,44 +30,24 @@ int common_set(struct common *common, const struct option_spec *option, const ch
     return 0;
 }
 
-static int lay_over(char **field, const char *value, struct error *err) {
-    if (!value)
-        return 0;
-    char *copy = strdup(value);
-    if (!copy)
-        return error_nomem(err);
-    free(*field);
-    *field = copy;
-    return 0;
-}
-
-static int check_namespaces(const char *list, struct error *err) {
-    size_t len;
-    bool any = false;
-    for (const char *word, *at = list; (word = text_list_next(&at, &len)); any = true) {
-        bool good = len <= 63 && word[0] != '-' && word[len - 1] != '-';
-        for (size_t i = 0; good && i < len; i++)
-            good = (word[i] >= 'a' && word[i] <= 'z') || (word[i] >= '0' && word[i] <= '9') || word[i] == '-';
-        if (!good && !(len == 1 && *word == '*'))
-            return error_set(err, ERROR_USAGE, "-n: '%.*s' is not the name of a Namespace", (int)len, word);
-    }
-    return any ? 0 : error_set(err, ERROR_USAGE, "-n: no Namespace is named");
-}
-
 int common_load_config(const struct common *common, struct config **ret, struct error *err) {
     struct config *config;
-    if (common->namespace && check_namespaces(common->namespace, err) < 0)
-        return -1;
+    const struct {
+        const char *option, *section, *key, *value;
+    } laid_over[] = {
+            {"-n", "sexton", "namespaces", common->namespace},
+            {"-l", "sexton", "selector", common->selector},
+            {"--store", "history", "store", common->store},
+            {"--log-level", "sexton", "log-level", common->log_level},
+            {"--log-format", "sexton", "log-format", common->log_format},
+    };
     if (config_load(common->config, &config, err) < 0)
         return -1;
-    int failed = lay_over(&config->namespaces, common->namespace, err) < 0 ||
-                 lay_over(&config->selector, common->selector, err) < 0 ||
-                 lay_over(&config->store, common->store, err) < 0;
-    if (!failed && common->log_level && !log_level_parse(common->log_level, &config->log_level))
-        failed = error_set(err, ERROR_USAGE, "--log-level: '%s' is not debug, info, warn or error", common->log_level);
-    if (!failed && common->log_format && !log_format_parse(common->log_format, &config->log_format))
-        failed = error_set(err, ERROR_USAGE, "--log-format: '%s' is not logfmt or json", common->log_format);
-    if (failed) {
+    for (size_t i = 0; i < sizeof laid_over / sizeof laid_over[0]; i++) {
+        if (!laid_over[i].value ||
+                config_set(config, laid_over[i].section, laid_over[i].key, laid_over[i].value, err) == 0)
+            continue;
+        error_context(err, "%s", laid_over[i].option);
         config_destroy(config);
         return -1;
     }

@@ -621,6 +621,15 @@ int config_load(const char *path, struct config **ret, struct error *err) {
     return 0;
 }
 
+int config_set(
+        struct config *config, const char *section, const char *key, const char *value, struct error *err) {
+    for (size_t i = 0; i < OPTIONS; i++) {
+        if (strcmp(options[i].section, section) == 0 && strcmp(options[i].key, key) == 0)
+            return set_option(&options[i], value, 0, config, err);
+    }
+    return error_set(err, ERROR_USAGE, "there is no option %s in [%s]", key, section);
+}
+
 void config_destroy(struct config *config) {
     if (!config)
         return;

@@ -454,13 +454,19 @@ static void on_discovered(
         log_error("the API server does not answer as it should", log_text("server", e->kube_config->server),
                 log_text("error", why->text),
                 retry_in_ms >= 0 ? log_duration("retry_in", retry_in_ms) : log_text("given_up", "true"));
-        if (retry_in_ms < 0)
-            finish(e, why);
+        if (retry_in_ms < 0) {
+            struct error err = *why;
+            error_context(&err, "API server %.200s", e->kube_config->server);
+            finish(e, &err);
+        }
         return;
     }
     e->discovered = *discovered;
     log_info("connected", log_text("server", e->kube_config->server), log_text("version", discovered->server_version),
             log_text("cluster", discovered->cluster), log_text("cronjobs", discovered->cronjob_version));
+    if (!discovered->cluster_is_sure && !e->dry_run)
+        log_warn("the cluster is named by its URL in the register, since the Namespace kube-system may not be read",
+                log_text("hint", "allow get on that Namespace, or set cluster = NAME in [sexton]"));
     struct error err = {0};
     if (start_feeds(e, &err) < 0) {
         log_error("cannot start", log_text("error", err.text));

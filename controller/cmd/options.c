@@ -73,7 +73,9 @@ int options_parse(const struct command_spec *spec, int argc, char **argv,
             return bad_option(spec, c, argv, err);
         const struct option_spec *o =
                 c > HELP_VALUE ? &spec->options[c - HELP_VALUE - 1] : find_letter(spec->options, c);
-        if (set(arg, o, optarg, err) < 0)
+        /* kubectl takes -o=json too */
+        const char *value = optarg && c < HELP_VALUE && *optarg == '=' ? optarg + 1 : optarg;
+        if (set(arg, o, value, err) < 0)
             return -1;
     }
     *ret_rest = optind;

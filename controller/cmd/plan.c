@@ -249,6 +249,36 @@ static int print_rows(
     return result;
 }
 
+static bool has_namespace(const struct store *store, const char *name) {
+    struct store_namespace *ns;
+    HASH_FIND_STR(store->namespaces, name, ns);
+    return ns != NULL;
+}
+
+/* Namespaces that have a say, and are not there to say it. */
+static void print_namespace_notes(const struct plan_command *c, const struct plan_row *rows, size_t n) {
+    const struct store *store = c->gathered.store;
+    if (!c->file) {
+        size_t len;
+        const char *at = c->config->namespaces;
+        for (const char *word; (word = text_list_next(&at, &len));) {
+            char name[64];
+            snprintf(name, sizeof name, "%.*s", (int)len, word);
+            if (strcmp(name, "*") != 0 && !has_namespace(store, name))
+                fprintf(stderr, "note: there is no Namespace '%s'\n", name);
+        }
+        return;
+    }
+    size_t unknown = 0;
+    for (size_t i = 0; i < n; i++)
+        unknown += rows[i].job && !has_namespace(store, rows[i].namespace);
+    if (unknown)
+        fprintf(stderr,
+                "note: the input does not hold the Namespaces of %zu Job%s, so their annotations are not looked at\n"
+                "      (kubectl get jobs,namespaces,cronjobs -A -o json has all three)\n",
+                unknown, unknown == 1 ? "" : "s");
+}
+
 static void print_summary(const struct plan_command *c, const struct plan_row *rows, size_t n) {
     int64_t counts[4] = {0}, unclear = 0;
     for (size_t i = 0; i < n; i++) {
@@ -256,14 +286,15 @@ static void print_summary(const struct plan_command *c, const struct plan_row *r
         unclear += rows[i].decision.reason == REASON_DOUBT || rows[i].decision.reason == REASON_NOT_UNDERSTOOD;
     }
     if (c->format == OUTPUT_TABLE || c->format == OUTPUT_WIDE)
-        printf("%zu Jobs: %" PRId64 " to delete, %" PRId64 " waiting, %" PRId64 " kept, %" PRId64 " not finished\n", n,
+        printf("%zu Job%s: %" PRId64 " to delete, %" PRId64 " waiting, %" PRId64 " kept, %" PRId64 " not finished\n", n, n == 1 ? "" : "s",
                 counts[ACTION_DELETE], counts[ACTION_WAIT], counts[ACTION_KEEP], counts[ACTION_NONE]);
+    fflush(stdout);
     if (unclear)
         fprintf(stderr, "warning: %" PRId64 " of the Jobs %s kept because something about %s is not understood\n",
                 unclear, unclear == 1 ? "is" : "are", unclear == 1 ? "it" : "them");
-    if (c->gathered.missing_namespace == NAMESPACE_NOT_ASKED && !c->gathered.store->namespaces && n)
-        fprintf(stderr, "note: the input holds no Namespaces, so their annotations are not looked at "
-                        "(kubectl get jobs,namespaces,cronjobs -A -o json)\n");
+    print_namespace_notes(c, rows, n);
+    if (c->file && *c->config->selector)
+        fprintf(stderr, "note: the configuration's selector is not applied to -f\n");
     if (c->gathered.other_kinds)
         fprintf(stderr, "note: %" PRId64 " objects of other kinds were passed over\n", c->gathered.other_kinds);
 }
@@ -289,7 +320,7 @@ static int run(struct plan_command *c, struct error *err) {
         return error_set(err, ERROR_USAGE, "-f takes the Jobs as they are: select them with 'kubectl get jobs -l'");
     if (common_load_config(&c->common, &c->config, err) < 0)
         return -1;
-    log_configure(LOG_ERROR, c->config->log_format); /* what is worth a warning is a row of the table */
+    log_configure(LOG_OFF, c->config->log_format); /* what is worth a warning is a row of the table */
     if (gather(c, err) < 0)
         return -1;
     int64_t now_ms = c->at_ms;

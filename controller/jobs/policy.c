@@ -1,7 +1,6 @@
 #include "jobs/policy.h"
 
 #include <fnmatch.h>
-#include <stdio.h>
 #include <string.h>
 
 #include "base/clock.h"
@@ -10,6 +9,10 @@
 #include "base/timestamp.h"
 
 #define VALUE_SHOWN 48 /* characters of a value in tables and logs: enough to recognise it */
+
+/* By enum rule_key. */
+static const char *const rule_names[] = {
+        NULL, "ttl-after-success", "ttl-after-failure", "hold", "ttlSecondsAfterFinished", "cronjob-settle", NULL};
 
 void policy_init(struct policy *policy) {
     *policy = (struct policy){
@@ -60,13 +63,19 @@ static struct decision keep_for_rule(enum reason reason, const struct policy_rul
     return decision;
 }
 
-static struct decision keep_not_understood(const struct annotations *a, enum rule_source source) {
+/* key: which one it was; the first that is not understood when that is not known. */
+static struct decision keep_not_understood(const struct annotations *a, enum rule_source source, const char *key) {
+    bool first = !key || strcmp(key, a->bad_key) == 0;
+    const char *value = first                                        ? a->bad_value
+                        : strcmp(key, rule_names[RULE_HOLD]) == 0    ? a->hold.text
+                        : strcmp(key, rule_names[RULE_SUCCESS]) == 0 ? a->success.text
+                                                                     : a->failure.text;
     struct policy_rule rule = {.key = RULE_UNKNOWN_KEY,
             .source = source,
-            .name = a->bad_key,
-            .value = a->bad_value,
+            .name = first ? a->bad_key : key,
+            .value = value,
             .ttl_ms = RUN_UNKNOWN};
-    return keep_for_rule(REASON_NOT_UNDERSTOOD, &rule, a->bad_why);
+    return keep_for_rule(REASON_NOT_UNDERSTOOD, &rule, first ? a->bad_why : "cannot be understood");
 }
 
 static struct policy_rule ttl_rule_of(const struct annotation_ttl *ttl, enum rule_key key, enum rule_source source) {
@@ -95,17 +104,23 @@ static struct policy_rule find_ttl_rule(
             .ttl_ms = configured->ms};
 }
 
-/* What is not understood on a Namespace keeps the Jobs that it would have decided, and an unknown key all of them. */
-static bool namespace_is_unclear(const struct annotations *a, const struct job *job, enum rule_key key) {
+/* What is not understood on a Namespace keeps the Jobs that it would have decided, and an unknown key all of them.
+ * ret_key: the key at fault, NULL when that is not known. */
+static bool namespace_is_unclear(
+        const struct annotations *a, const struct job *job, enum rule_key key, const char **ret_key) {
     if (!a || !a->bad_key)
         return false;
     bool success = key == RULE_SUCCESS;
-    if (a->hold.state == ANNOTATION_INVALID && job->annotations.hold.state == ANNOTATION_ABSENT)
-        return true;
     const struct annotation_ttl *own = success ? &job->annotations.success : &job->annotations.failure;
     const struct annotation_ttl *theirs = success ? &a->success : &a->failure;
     bool decided_before = own->state == ANNOTATION_SET || job->spec_ttl_s != SPEC_TTL_NONE;
-    return (theirs->state == ANNOTATION_INVALID && !decided_before) || a->unknown_key;
+    if (a->hold.state == ANNOTATION_INVALID && job->annotations.hold.state == ANNOTATION_ABSENT)
+        *ret_key = rule_names[RULE_HOLD];
+    else if (theirs->state == ANNOTATION_INVALID && !decided_before)
+        *ret_key = rule_names[key];
+    else
+        return a->unknown_key;
+    return true;
 }
 
 struct hold {
@@ -138,14 +153,15 @@ struct decision policy_decide(
     if (job->deletion_ms != TIME_NONE)
         return keep(REASON_TERMINATING, NULL);
     if (job->annotations.bad_key)
-        return keep_not_understood(&job->annotations, SOURCE_ANNOTATION);
+        return keep_not_understood(&job->annotations, SOURCE_ANNOTATION, NULL);
     if (guards->namespace == NAMESPACE_UNKNOWN)
         return keep(REASON_NAMESPACE_UNKNOWN, NULL);
     const struct annotations *of_namespace =
             guards->namespace == NAMESPACE_KNOWN ? guards->namespace_annotations : NULL;
     enum rule_key key = job->outcome == OUTCOME_SUCCEEDED ? RULE_SUCCESS : RULE_FAILURE;
-    if (namespace_is_unclear(of_namespace, job, key))
-        return keep_not_understood(of_namespace, SOURCE_NAMESPACE);
+    const char *unclear = NULL;
+    if (namespace_is_unclear(of_namespace, job, key, &unclear))
+        return keep_not_understood(of_namespace, SOURCE_NAMESPACE, unclear);
 
     struct hold hold = find_hold(job, of_namespace);
     if (hold.until_ms == HOLD_FOREVER)
@@ -183,17 +199,15 @@ struct decision policy_decide(
 }
 
 bool policy_rule_text(const struct policy_rule *rule, struct strbuf *buf) {
-    static const char *const names[] = {
-            NULL, "ttl-after-success", "ttl-after-failure", "hold", "ttlSecondsAfterFinished", "cronjob-settle", NULL};
     char text[DURATION_TEXT_MAX];
     switch (rule->key) {
     case RULE_NONE:
         return false;
     case RULE_SPEC_TTL:
-        strbuf_add_format(buf, "%s=%lld", names[rule->key], (long long)(rule->ttl_ms / 1000));
+        strbuf_add_format(buf, "%s=%lld", rule_names[rule->key], (long long)(rule->ttl_ms / 1000));
         return true;
     case RULE_CRONJOB_SETTLE:
-        strbuf_add_format(buf, "%s=%s", names[rule->key], duration_format(rule->ttl_ms, text));
+        strbuf_add_format(buf, "%s=%s", rule_names[rule->key], duration_format(rule->ttl_ms, text));
         return true;
     case RULE_UNKNOWN_KEY:
         text_add_escaped(buf, rule->name, VALUE_SHOWN);
@@ -201,7 +215,7 @@ bool policy_rule_text(const struct policy_rule *rule, struct strbuf *buf) {
     case RULE_SUCCESS:
     case RULE_FAILURE:
     case RULE_HOLD:
-        strbuf_add_text(buf, names[rule->key]);
+        strbuf_add_text(buf, rule_names[rule->key]);
         break;
     }
     strbuf_add_char(buf, '=');
@@ -210,19 +224,19 @@ bool policy_rule_text(const struct policy_rule *rule, struct strbuf *buf) {
 }
 
 bool policy_source_text(const struct policy_rule *rule, struct strbuf *buf) {
-    static const char *const names[] = {NULL, "annotation", "spec", "namespace annotation", NULL, "default"};
+    static const char *const sources[] = {NULL, "annotation", "spec", "namespace annotation", NULL, "default"};
     if (rule->source == SOURCE_NONE)
         return false;
     if (rule->source == SOURCE_CONFIG)
         strbuf_add_format(buf, "config:%d", rule->line);
     else
-        strbuf_add_text(buf, names[rule->source]);
+        strbuf_add_text(buf, sources[rule->source]);
     return true;
 }
 
 const char *action_name(enum action action) {
-    static const char *const names[] = {"none", "wait", "keep", "delete"};
-    return names[action];
+    static const char *const actions[] = {"none", "wait", "keep", "delete"};
+    return actions[action];
 }
 
 static const char *outcome_verb(const struct job *job) {
@@ -285,6 +299,18 @@ void policy_explain(const struct decision *decision, const struct job *job, int6
     }
 }
 
+/* As much as fits, cut between characters: the register keeps text, and half of a character is none. */
+static void copy_text(char *to, size_t size, const char *text) {
+    size_t len = strlen(text);
+    if (len >= size) {
+        len = size - 1;
+        while (len > 0 && ((unsigned char)text[len] & 0xc0) == 0x80)
+            len--;
+    }
+    memcpy(to, text, len);
+    to[len] = '\0';
+}
+
 void policy_to_run(const struct decision *decision, struct run_policy *ret) {
     bool goes = decision->action == ACTION_WAIT || decision->action == ACTION_DELETE;
     *ret = (struct run_policy){.state = goes ? RUN_DUE : RUN_KEPT,
@@ -292,9 +318,9 @@ void policy_to_run(const struct decision *decision, struct run_policy *ret) {
             .due_at_ms = goes ? decision->due_ms : TIME_NONE};
     struct strbuf text = STRBUF_INIT(1024);
     if (policy_rule_text(&decision->rule, &text))
-        snprintf(ret->rule, sizeof ret->rule, "%s", strbuf_text(&text));
+        copy_text(ret->rule, sizeof ret->rule, strbuf_text(&text));
     strbuf_clear(&text);
     if (policy_source_text(&decision->rule, &text))
-        snprintf(ret->source, sizeof ret->source, "%s", strbuf_text(&text));
+        copy_text(ret->source, sizeof ret->source, strbuf_text(&text));
     strbuf_finish(&text);
 }

@@ -67,6 +67,7 @@ static void take(struct discovery *d, const struct client_answer *answer) {
     case STEP_CLUSTER:
         text = answer->status == 200 ? text_at(json_object_get(answer->body, "metadata"), "uid") : NULL;
         snprintf(d->found.cluster, sizeof d->found.cluster, "%s", text ? text : d->fallback);
+        d->found.cluster_is_sure = text != NULL;
         break;
     case STEP_CRONJOBS:
         v1 = serves_cronjobs(answer->body);
@@ -124,7 +125,7 @@ struct discovery *discovery_start(struct loop *loop, struct client *client, cons
     d->done = done;
     d->arg = arg;
     d->backoff = (struct backoff)BACKOFF_INIT(REFLECTOR_BACKOFF_FIRST_MS, REFLECTOR_BACKOFF_LAST_MS);
-    d->cluster_given = settings->cluster != NULL;
+    d->cluster_given = d->found.cluster_is_sure = settings->cluster != NULL;
     snprintf(d->found.cluster, sizeof d->found.cluster, "%s", settings->cluster ? settings->cluster : "");
     snprintf(d->fallback, sizeof d->fallback, "%s", settings->fallback);
     loop_timer_start(d->timer, 0);

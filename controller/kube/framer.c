@@ -81,6 +81,8 @@ static int unexpected(const struct framer *f, unsigned char c, struct error *err
     static const char *const wanted[] = {"a value", "a value or ]", "a key", "a key or }", "':'", "',' or the end"};
     if (f->depth == 0 && c == '<')
         return error_set(err, ERROR_FORMAT, "this is not JSON but looks like HTML or XML (it starts with '<')");
+    if (f->depth == 0 && f->documents == 0 && isalpha(c))
+        return error_set(err, ERROR_FORMAT, "this is not JSON (it starts with '%c'); if it is YAML, use -o json", c);
     char shown[8] = {(char)c, '\0'};
     if (!isprint(c)) {
         static const char hex[] = "0123456789abcdef";
@@ -189,6 +191,14 @@ static int end_value(struct framer *f, struct error *err) {
     return 0;
 }
 
+/* A value starts in "items". What is aside now came from elsewhere in the document. */
+static void start_item(struct framer *f) {
+    if (role_above(f) != ROLE_ITEMS || f->redirect_depth >= 0)
+        return;
+    f->out = &f->item;
+    strbuf_clear(&f->aside);
+}
+
 static int open_container(struct framer *f, char opener, struct error *err) {
     if (f->depth == FRAMER_DEPTH_MAX)
         return error_set(err, ERROR_LIMIT, "JSON nested deeper than %d at byte %llu", FRAMER_DEPTH_MAX,
@@ -201,8 +211,7 @@ static int open_container(struct framer *f, char opener, struct error *err) {
     }
     redirect_if_wanted(f);
     enum role role = role_of_new(f, opener);
-    if (role_above(f) == ROLE_ITEMS && f->redirect_depth < 0)
-        f->out = &f->item;
+    start_item(f);
     put(f, opener);
     f->levels[f->depth++] = (struct level){.closer = opener == '{' ? '}' : ']', .role = (uint8_t)role};
     f->expect = opener == '{' ? EXPECT_FIRST_KEY : EXPECT_FIRST_VALUE;
@@ -235,8 +244,7 @@ static int start_string(struct framer *f, struct error *err) {
         f->key_len = 0;
     } else {
         redirect_if_wanted(f);
-        if (role_above(f) == ROLE_ITEMS && f->redirect_depth < 0)
-            f->out = &f->item;
+        start_item(f);
     }
     put(f, '"');
     return 0;
@@ -313,8 +321,10 @@ static int take_structure(struct framer *f, char c, struct error *err) {
         if (!is_scalar_char(c) || f->depth == 0 || (f->expect != EXPECT_VALUE && f->expect != EXPECT_FIRST_VALUE))
             return unexpected(f, (unsigned char)c, err);
         redirect_if_wanted(f);
-        if (role_above(f) == ROLE_ITEMS && f->redirect_depth < 0)
-            f->out = &f->item;
+        start_item(f);
+        /* Go writes an empty list that was never filled as null. */
+        if (c == 'n' && role_above(f) == ROLE_ROOT && key_is(f, "items"))
+            f->is_list = true;
         f->in_scalar = true;
         put(f, c);
         return 0;

@@ -94,7 +94,7 @@ static void fail(struct reflector *r, const char *doing, int status, const char 
     if (wait_ms < least_ms)
         wait_ms = least_ms;
     r->failures++;
-    bool final = status == 401 || status == 403 || status == 404;
+    bool final = status == 400 || status == 401 || status == 403 || status == 404;
     bool give_up = r->list_only && (final || r->failures >= r->attempts);
     r->state = give_up ? STOPPED : WAITING;
     if (!give_up)

@@ -64,7 +64,7 @@ struct reflector_settings {
     const char *path;  /* "/apis/batch/v1/jobs", copied */
     const char *query; /* further parameters, escaped, such as "labelSelector=app%3Dx", or "". Copied */
     bool list_only;    /* complete() once, no watch */
-    int attempts;      /* list_only: give up after so many failures; and at once on 401, 403, 404 */
+    int attempts;      /* list_only: give up after so many failures; and at once on 400, 401, 403, 404 */
 };
 
 struct reflector *reflector_create(struct loop *loop, struct client *client, const struct reflector_settings *settings,

@@ -51,16 +51,16 @@ scenario_a_job_deleted_by_kubectl_is_on_record_as_external() {
 	jobs_finish ext gone 2 Failed
 	wait_until 10 "both to be recorded" register_is 'SELECT count(*) FROM runs' 2
 	kubectl delete job -n ext gone-00000 unfinished >/dev/null
-	wait_until 10 "the deletion to be recorded" deleted_count_is 1
-	expect_eq "the run that kubectl deleted" "gone-00000 Failed external 1 1" \
-		"$(register "SELECT job_name || ' ' || outcome || ' ' || delete_cause || ' ' || (deleted_at >= finished_at) || ' ' || (delete_requested_at IS NULL)
-			FROM runs WHERE delete_state = 'deleted'")"
+	wait_until 10 "the deletions to be recorded" deleted_count_is 2
+	expect_eq "the runs that kubectl deleted" $'gone-00000 Failed external\nunfinished - external' \
+		"$(register "SELECT job_name || ' ' || coalesce(outcome, '-') || ' ' || delete_cause FROM runs WHERE delete_state = 'deleted' ORDER BY 1")"
+	expect_eq "when that was" 1 "$(register "SELECT deleted_at >= finished_at AND delete_requested_at IS NULL FROM runs WHERE job_name = 'gone-00000'")"
 	expect_eq "DELETEs by sexton" "" "$(audit_deletes sexton)"
 	sexton_stop
 	# And while nobody was watching
 	kubectl delete job -n ext gone-00001 >/dev/null
 	sexton_start
-	wait_until 10 "the deletion to be noticed afterwards" deleted_count_is 2
+	wait_until 10 "the deletion to be noticed afterwards" deleted_count_is 3
 	expect_eq "DELETEs by sexton" "" "$(audit_deletes sexton)"
 	sexton_stop
 }

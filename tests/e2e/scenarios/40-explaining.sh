@@ -20,7 +20,10 @@ plan_world() {
 		names "$a" ok 3
 		for name in held never doubt soon spec; do names "$a" $name 1; done
 	} | finish_bodies Complete 60 | bulk_expect 200
-	{ names "$a" failed 2; names "$b" failed-now 2; } | finish_bodies Failed 60 | bulk_expect 200
+	{
+		names "$a" failed 2
+		names "$b" failed-now 2
+	} | finish_bodies Failed 60 | bulk_expect 200
 	names "$b" failed-long-ago 2 | finish_bodies Failed 3600 | bulk_expect 200
 }
 
@@ -65,7 +68,7 @@ scenario_plan_from_a_file_is_the_same_as_from_the_cluster() {
 	local at
 	plan_world file
 	config_write
-	at=$(date -u -d '+10 s' +%FT%TZ)
+	at=$(date -u -d '+10 sec' +%FT%TZ)
 	sexton plan -o json --at "$at" >"$SCENARIO_DIR/online.json"
 	{
 		kubectl get jobs -A -o json

@@ -1,0 +1,108 @@
+/* What a request is, and what a line of a scenario says of it. */
+#include "scenario.h"
+
+#include <fnmatch.h>
+#include <string.h>
+
+static const char *const kind_names[] = {"namespaces", "cronjobs", "jobs"};
+
+int kind_of_name(const char *name) {
+    int kind = 0;
+    while (kind < KIND_NONE && strcmp(kind_names[kind], name) != 0)
+        kind++;
+    return kind;
+}
+
+static bool ends_in(const char *path, size_t len, const char *end) {
+    size_t n = strlen(end);
+    return len >= n && strncmp(path + len - n, end, n) == 0;
+}
+
+int kind_of_request(const struct http_transfer *transfer) {
+    const char *path = fake_http_path(transfer);
+    size_t len = strcspn(path, "?");
+    if (strcmp(fake_http_method(transfer), "GET") != 0)
+        return KIND_NONE;
+    if (ends_in(path, len, "/api/v1/namespaces"))
+        return KIND_NAMESPACES;
+    return ends_in(path, len, "/cronjobs") ? KIND_CRONJOBS : ends_in(path, len, "/jobs") ? KIND_JOBS : KIND_NONE;
+}
+
+bool request_is_watch(const struct http_transfer *transfer) {
+    return strstr(fake_http_path(transfer), "watch=true") != NULL;
+}
+
+bool request_is_wanted(const struct http_transfer *transfer) {
+    return fake_http_is_open(transfer) && !fake_http_is_expected(transfer);
+}
+
+/* Whether a list or watch takes in the objects of this Namespace. */
+static bool covers(const struct http_transfer *transfer, const char *namespace) {
+    char part[300];
+    const char *path = fake_http_path(transfer);
+    if (!namespace)
+        return true;
+    if (kind_of_request(transfer) == KIND_NAMESPACES) {
+        snprintf(part, sizeof part, "metadata.name%%3D%s", namespace);
+        const char *at = strstr(path, part);
+        return !strstr(path, "fieldSelector") || (at && !strchr("-.", at[strlen(part)]));
+    }
+    snprintf(part, sizeof part, "/namespaces/%s/", namespace);
+    return !strstr(path, "/namespaces/") || strstr(path, part);
+}
+
+struct http_transfer *request_find_watch(int kind, const char *namespace) {
+    for (struct http_transfer *t = fake_http_first(); t; t = fake_http_next(t)) {
+        if (fake_http_is_open(t) && fake_http_is_headed(t) && request_is_watch(t) && kind_of_request(t) == kind &&
+                covers(t, namespace))
+            return t;
+    }
+    return NULL;
+}
+
+static bool has_parameter(const struct http_transfer *transfer, const char *key, const char *value) {
+    char part[300];
+    snprintf(part, sizeof part, "%s=%s", key, value);
+    const char *at = strstr(fake_http_path(transfer), part);
+    return at && strchr("?&", at[-1]) && (at[strlen(part)] == '\0' || at[strlen(part)] == '&');
+}
+
+static bool has_precondition(const struct http_transfer *transfer, const char *key, const char *value) {
+    json_t *body = json_loads(fake_http_body(transfer), 0, NULL);
+    const char *text = json_string_value(json_object_get(json_object_get(body, "preconditions"), key));
+    bool same = text && strcmp(text, value) == 0;
+    json_decref(body);
+    return same;
+}
+
+static bool is_list_or_watch(
+        const struct scenario *s, const struct http_transfer *t, const struct words *words, int first, bool watch) {
+    const char *name = words_need(s, words, first + 1, "namespaces, cronjobs or jobs");
+    const char *version = words_value(words, "rv"), *token = words_value(words, "continue");
+    int kind = kind_of_name(name);
+    if (kind == KIND_NONE)
+        scenario_fail(s, "'%s' is none of namespaces, cronjobs, jobs", name);
+    if (kind_of_request(t) != kind || request_is_watch(t) != watch || !covers(t, words_value(words, "in")))
+        return false;
+    if (watch)
+        return !version || has_parameter(t, "resourceVersion", version);
+    if (has_parameter(t, "limit", "500") == words_have(words, "whole"))
+        return false;
+    return token ? has_parameter(t, "continue", token) : !strstr(fake_http_path(t), "continue=");
+}
+
+bool request_is(const struct scenario *s, const struct http_transfer *t, const struct words *words, int first) {
+    const char *method = words_need(s, words, first, "what is expected");
+    bool watch = strcmp(method, "watch") == 0;
+    if (watch || strcmp(method, "list") == 0)
+        return is_list_or_watch(s, t, words, first, watch);
+    const char *target = words_need(s, words, first + 1, "a path or NAMESPACE/NAME");
+    char path[1024];
+    snprintf(path, sizeof path, "%s", target);
+    const char *slash = strchr(target, '/');
+    if (slash && slash != target)
+        snprintf(path, sizeof path, "/apis/batch/v1/namespaces/%.*s/jobs/%s", (int)(slash - target), target, slash + 1);
+    const char *uid = words_value(words, "uid"), *version = words_value(words, "rv");
+    return strcmp(fake_http_method(t), method) == 0 && fnmatch(path, fake_http_path(t), 0) == 0 &&
+            (!uid || has_precondition(t, "uid", uid)) && (!version || has_precondition(t, "resourceVersion", version));
+}

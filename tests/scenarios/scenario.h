@@ -1,0 +1,107 @@
+/*
+ * scenario: one text file played on the engine, a step a line. README.md says what the steps are.
+ *
+ * scenario_play returns when every step held; the first that does not ends the test with file, line, what was expected
+ * and what was seen. Memory is not looked after then: each scenario is a process of its own.
+ */
+#pragma once
+
+#include <jansson.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/strbuf.h"
+#include "cmd/config.h"
+#include "cmd/engine.h"
+#include "fake.h"
+
+#define WORDS_MAX 48
+#define LINE_MAX_BYTES (1u << 20)
+#define QUIET_WATCH_MS 300000 /* the shortest timeoutSeconds there is */
+
+/* A line: its words (white space between them, "quotes" around what holds some), and what begins with { or <, whole. */
+struct words {
+    char *copy;
+    const char *word[WORDS_MAX];
+    int n;
+    const char *body; /* NULL: none */
+};
+
+struct scenario {
+    const char *path, *line; /* where we are, for messages */
+    int number;
+
+    struct loop *loop;
+    struct engine *engine;
+    struct config *config;
+    struct kube_config *kube_config;
+    struct strbuf config_text;  /* lines for the next start or reload */
+    json_t *items;              /* for the next list */
+    struct http_transfer *at;   /* the request that was expected last */
+    bool no_date;               /* answers carry no Date */
+    bool quiet[3];              /* namespaces, cronjobs, jobs: their watches are opened and ended without a word */
+    bool stopped, finished;
+    struct error finish_error;
+    char token_path[64];
+
+    int log_fd, stderr_fd;
+    struct strbuf log;
+    size_t log_at; /* what came before was looked at */
+};
+
+void scenario_play(const char *path);
+
+/* Ends the test. */
+_Noreturn void scenario_fail(const struct scenario *s, const char *fmt, ...) printf_like(2, 3);
+
+/* ---- words.c ---- */
+
+void words_init(struct words *words, const char *line);
+void words_finish(struct words *words);
+/* The value of "key=value" among the words, or NULL. */
+const char *words_value(const struct words *words, const char *key);
+bool words_have(const struct words *words, const char *word);
+/* The word, or a failed scenario that says what should be there. */
+const char *words_need(const struct scenario *s, const struct words *words, int index, const char *what);
+/* "250ms", "5s", "-1h": with a sign or without. */
+int64_t words_duration_ms(const struct scenario *s, const char *text);
+long words_number(const struct scenario *s, const char *text);
+
+/* ---- objects.c ---- */
+
+/* "job NS/NAME uid=U rv=V ...", from word first on. A new reference. */
+json_t *object_make(const struct scenario *s, const struct words *words, int first);
+json_t *object_status(int code, const char *message);
+/* Text on the heap. The items are taken over, and empty afterwards. */
+char *object_list(struct scenario *s, const char *kind, const char *version, const char *continue_token);
+
+/* ---- steps.c, answers.c, expect.c ---- */
+
+enum { KIND_NAMESPACES, KIND_CRONJOBS, KIND_JOBS, KIND_NONE };
+int kind_of_name(const char *name);
+/* Of a list or watch of all or of one Namespace; KIND_NONE for other requests. */
+int kind_of_request(const struct http_transfer *transfer);
+bool request_is_watch(const struct http_transfer *transfer);
+/* An open watch of that kind that covers the namespace (NULL: any). */
+struct http_transfer *request_find_watch(int kind, const char *namespace);
+/* Whether a request is what words say from first on: "GET /path", "DELETE ns/name uid= rv=", "list KIND", "watch KIND". */
+bool request_is(const struct scenario *s, const struct http_transfer *transfer, const struct words *words, int first);
+bool request_is_wanted(const struct http_transfer *transfer); /* open and not expected yet */
+
+/* Let everything happen that is due, or all until a time. */
+void scenario_settle(struct scenario *s);
+bool scenario_step(struct scenario *s, int64_t until_ms);
+const char *scenario_log(struct scenario *s);
+
+void step_expect(struct scenario *s, const struct words *words);
+void step_answer(struct scenario *s, const struct words *words);
+void step_head(struct scenario *s, const struct words *words);
+void step_data(struct scenario *s, const struct words *words);
+void step_end(struct scenario *s, const struct words *words);
+void step_fail(struct scenario *s, const struct words *words);
+void step_event(struct scenario *s, const struct words *words);
+void step_events(struct scenario *s, const struct words *words);
+void step_item(struct scenario *s, const struct words *words);
+void step_items(struct scenario *s, const struct words *words);
+void step_sync(struct scenario *s, const struct words *words);
+void step_on(struct scenario *s, const struct words *words);

@@ -1,0 +1,353 @@
+/* The player: reads a file line by line, and the steps that are about neither answers nor looks. */
+#include "scenario.h"
+
+#include <check.h>
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include "base/backoff.h"
+#include "base/clock.h"
+#include "base/timestamp.h"
+
+#define START_TIME "2026-01-02T03:04:05Z"
+#define LOG_SHOWN 3000 /* bytes of its end, in a failure */
+
+static struct scenario *playing; /* for fake_broken, which knows of no scenario */
+
+/* What sanitizers report goes to file descriptor 2, which is ours while a scenario plays. */
+void __sanitizer_set_report_fd(void *fd) __attribute__((weak));
+
+const char *scenario_log(struct scenario *s) {
+    char part[4096];
+    for (ssize_t n; (n = pread(s->log_fd, part, sizeof part, (off_t)s->log.len)) > 0;)
+        strbuf_add(&s->log, part, (size_t)n);
+    return strbuf_text(&s->log);
+}
+
+_Noreturn static void fail_at(struct scenario *s, const char *what) {
+    const char *log = scenario_log(s);
+    size_t len = strlen(log);
+    if (len > LOG_SHOWN)
+        log += len - LOG_SHOWN;
+    ck_abort_msg("%s:%d: %s\n    %s\n    log:\n%s", s->path, s->number, s->line, what, log);
+    abort();
+}
+
+void scenario_fail(const struct scenario *s, const char *fmt, ...) {
+    char text[8192];
+    va_list args;
+    va_start(args, fmt);
+    vsnprintf(text, sizeof text, fmt, args);
+    va_end(args);
+    (void)s;
+    fail_at(playing, text);
+}
+
+void fake_broken(const char *fmt, ...) {
+    char text[4096];
+    va_list args;
+    va_start(args, fmt);
+    vsnprintf(text, sizeof text, fmt, args);
+    va_end(args);
+    fail_at(playing, text);
+}
+
+/* ---- time ---- */
+
+/* Watches of quiet kinds are opened, and ended as a server does when their time is over. */
+static void keep_quiet(struct scenario *s) {
+    for (struct http_transfer *t = fake_http_first(); t; t = fake_http_next(t)) {
+        int kind = request_is_wanted(t) ? kind_of_request(t) : KIND_NONE;
+        if (kind == KIND_NONE || !s->quiet[kind] || !request_is_watch(t))
+            continue;
+        const struct fake_answer ok = {.status = 200,
+                .retry_after_ms = -1,
+                .date_ms = s->no_date ? TIME_NONE : fake_server_ms() / 1000 * 1000};
+        fake_http_expect(t);
+        fake_http_head(t, &ok);
+        fake_http_end_after(t, QUIET_WATCH_MS);
+    }
+}
+
+void scenario_settle(struct scenario *s) {
+    fake_loop_settle(s->loop);
+    keep_quiet(s);
+    fake_loop_settle(s->loop);
+}
+
+bool scenario_step(struct scenario *s, int64_t until_ms) {
+    bool more = fake_loop_step(s->loop, until_ms);
+    scenario_settle(s);
+    return more;
+}
+
+static void step_advance(struct scenario *s, const struct words *words) {
+    int64_t until_ms = fake_mono_ms() + words_duration_ms(s, words_need(s, words, 1, "a duration"));
+    while (scenario_step(s, until_ms))
+        continue;
+}
+
+static void step_clock(struct scenario *s, const struct words *words) {
+    fake_clock_step(words_duration_ms(s, words_need(s, words, 1, "a duration")));
+}
+
+static void step_server(struct scenario *s, const struct words *words) {
+    if (words_have(words, "without-date"))
+        s->no_date = true;
+    else
+        fake_server_step(words_duration_ms(s, words_need(s, words, 1, "a duration, or without-date")));
+}
+
+/* ---- start, stop, configuration ---- */
+
+static void step_config(struct scenario *s, const struct words *words) {
+    (void)words;
+    const char *text = s->line + strspn(s->line, " \t") + strlen("config");
+    strbuf_add_text(&s->config_text, text + strspn(text, " \t"));
+    strbuf_add_char(&s->config_text, '\n');
+}
+
+static void write_file(const struct scenario *s, const char *path, const char *text) {
+    FILE *file = fopen(path, "w");
+    if (!file || fputs(text, file) < 0 || fclose(file) != 0)
+        scenario_fail(s, "%s: %s", path, strerror(errno));
+}
+
+static struct config *read_config(struct scenario *s) {
+    char path[] = "/tmp/sexton-scenario-XXXXXX";
+    struct error err = {0};
+    struct config *config;
+    int fd = mkstemp(path);
+    if (fd < 0)
+        scenario_fail(s, "%s: %s", path, strerror(errno));
+    close(fd);
+    write_file(s, path, strbuf_text(&s->config_text));
+    strbuf_clear(&s->config_text);
+    int result = config_load(path, &config, &err);
+    unlink(path);
+    if (result < 0)
+        scenario_fail(s, "%s", err.text);
+    return config;
+}
+
+/* token TEXT: what stands in the token file. */
+static void step_token(struct scenario *s, const struct words *words) {
+    if (!s->token_path[0]) {
+        snprintf(s->token_path, sizeof s->token_path, "/tmp/sexton-scenario-XXXXXX");
+        int fd = mkstemp(s->token_path);
+        if (fd < 0)
+            scenario_fail(s, "%s: %s", s->token_path, strerror(errno));
+        close(fd);
+    }
+    write_file(s, s->token_path, words_need(s, words, 1, "a token"));
+}
+
+static void on_finished(void *arg, const struct error *err) {
+    struct scenario *s = arg;
+    if (s->finished)
+        fake_broken("finished was told twice");
+    s->finished = true;
+    if (err)
+        s->finish_error = *err;
+}
+
+static void on_stopped(void *arg) {
+    struct scenario *s = arg;
+    if (s->stopped)
+        fake_broken("stopped was told twice");
+    s->stopped = true;
+}
+
+/* start [dry] [pass] [failed TEXT] */
+static void step_start(struct scenario *s, const struct words *words) {
+    struct error err = {0};
+    s->config = read_config(s);
+    s->kube_config = calloc(1, sizeof *s->kube_config);
+    s->kube_config->server = strdup("https://api.test:6443");
+    if (s->token_path[0])
+        s->kube_config->token_file = strdup(s->token_path);
+    else
+        s->kube_config->token = strdup("secret");
+    const struct engine_settings settings = {.config = s->config,
+            .kube_config = s->kube_config,
+            .dry_run = words_have(words, "dry"),
+            .one_pass = words_have(words, "pass")};
+    const struct engine_handler handler = {.arg = s, .finished = on_finished, .stopped = on_stopped};
+    bool failed = engine_create(s->loop, &settings, &handler, &s->engine, &err) < 0;
+    if (failed != words_have(words, "failed"))
+        scenario_fail(s, "the engine %s: %s", failed ? "did not start" : "started", err.text);
+    if (failed && !strstr(err.text, words_need(s, words, words->n - 1, "why")))
+        scenario_fail(s, "it failed with: %s", err.text);
+    if (!failed)
+        engine_start(s->engine);
+}
+
+static void step_reload(struct scenario *s, const struct words *words) {
+    (void)words;
+    struct config *fresh = read_config(s);
+    config_reload(s->config, fresh);
+    engine_config_changed(s->engine);
+    config_destroy(fresh);
+}
+
+static void step_stop(struct scenario *s, const struct words *words) {
+    (void)words;
+    engine_stop(s->engine);
+}
+
+/* ---- the register ---- */
+
+/* open STATE NS/NAME uid=U: a row that an earlier controller left. */
+static void step_open(struct scenario *s, const struct words *words) {
+    const char *state = words_need(s, words, 1, "kept, due or deleting"), *uid = words_value(words, "uid");
+    char namespace[256];
+    snprintf(namespace, sizeof namespace, "%s", words_need(s, words, 2, "NAMESPACE/NAME"));
+    char *slash = strchr(namespace, '/');
+    if (!slash || !uid)
+        scenario_fail(s, "open wants NAMESPACE/NAME and uid=");
+    *slash = '\0';
+    int which = RUN_KEPT;
+    while (which < RUN_DELETED && strcmp(run_state_name((enum run_state)which), state) != 0)
+        which++;
+    fake_writer_add_open(namespace, slash + 1, uid, (enum run_state)which);
+}
+
+static void step_durable(struct scenario *s, const struct words *words) {
+    if (!fake_writer_durable(words->n > 1 ? (int)words_number(s, words->word[1]) : 0))
+        scenario_fail(s, "the register has nothing (or not so much) to write, or fails");
+}
+
+static void step_refuse(struct scenario *s, const struct words *words) {
+    if (!fake_writer_refuse(words_need(s, words, 1, "a uid")))
+        scenario_fail(s, "nothing of that uid waits to be written");
+}
+
+static void step_store(struct scenario *s, const struct words *words) {
+    const char *what = words_need(s, words, 1, "auto, manual, fails, works, full or room");
+    if (strcmp(what, "auto") == 0 || strcmp(what, "manual") == 0)
+        fake_writer_set_auto(*what == 'a');
+    else if (strcmp(what, "fails") == 0)
+        fake_writer_fails(words->n > 2 ? words->word[2] : "disk full");
+    else if (strcmp(what, "works") == 0)
+        fake_writer_fails(NULL);
+    else
+        fake_writer_set_room(strcmp(what, "room") == 0);
+}
+
+/* ---- the player ---- */
+
+static void set_quiet(struct scenario *s, const struct words *words) {
+    bool quiet = strcmp(words->word[0], "quiet") == 0;
+    for (int i = 1; i < words->n; i++) {
+        int kind = kind_of_name(words->word[i]);
+        if (kind == KIND_NONE)
+            scenario_fail(s, "'%s' is none of namespaces, cronjobs, jobs", words->word[i]);
+        s->quiet[kind] = quiet;
+        for (struct http_transfer *t = fake_http_first(); t && quiet; t = fake_http_next(t)) {
+            if (fake_http_is_open(t) && request_is_watch(t) && kind_of_request(t) == kind)
+                fake_http_end_after(t, QUIET_WATCH_MS);
+        }
+    }
+}
+
+static const struct {
+    const char *name;
+    void (*play)(struct scenario *s, const struct words *words);
+    bool anytime; /* before the start too */
+} steps[] = {
+        {"config", step_config, true}, {"token", step_token, true}, {"open", step_open, true}, {"item", step_item, true},
+        {"items", step_items, true}, {"store", step_store, true}, {"clock", step_clock, true},
+        {"server", step_server, true}, {"start", step_start, true}, {"sync", step_sync, false},
+        {"advance", step_advance, false}, {"reload", step_reload, false}, {"stop", step_stop, false},
+        {"durable", step_durable, false}, {"refuse", step_refuse, false}, {"quiet", set_quiet, false},
+        {"mind", set_quiet, false}, {"on", step_on, false}, {"answer", step_answer, false}, {"head", step_head, false},
+        {"data", step_data, false}, {"end", step_end, false}, {"fail", step_fail, false}, {"event", step_event, false},
+        {"events", step_events, false}, {"expect", step_expect, false},
+};
+
+static void play_line(struct scenario *s) {
+    struct words words;
+    words_init(&words, s->line);
+    bool found = words.n == 0;
+    for (size_t i = 0; i < sizeof steps / sizeof steps[0] && !found; i++) {
+        if (strcmp(steps[i].name, words.word[0]) != 0)
+            continue;
+        found = true;
+        if (!steps[i].anytime && !s->engine)
+            scenario_fail(s, "this step comes before 'start'");
+        steps[i].play(s, &words);
+        if (s->engine)
+            scenario_settle(s);
+    }
+    if (!found)
+        scenario_fail(s, "'%s' is not a step", words.word[0]);
+    words_finish(&words);
+}
+
+static void begin(struct scenario *s, const char *path) {
+    struct error err = {0};
+    int64_t start_ms;
+    *s = (struct scenario){.path = path, .line = "(begin)", .items = json_array()};
+    strbuf_init(&s->config_text, LINE_MAX_BYTES);
+    strbuf_init(&s->log, 16 * LINE_MAX_BYTES);
+    playing = s;
+    s->log_fd = memfd_create("log", MFD_CLOEXEC);
+    s->stderr_fd = dup(STDERR_FILENO);
+    if (s->log_fd < 0 || s->stderr_fd < 0 || timestamp_parse(START_TIME, &start_ms, &err) < 0)
+        ck_abort_msg("%s: %s", path, strerror(errno));
+    if (__sanitizer_set_report_fd)
+        __sanitizer_set_report_fd((void *)(intptr_t)s->stderr_fd); /* NOLINT: a descriptor in a pointer is their way */
+    dup2(s->log_fd, STDERR_FILENO);
+    fake_clock_start(start_ms);
+    random_seed(1);
+    log_configure(LOG_DEBUG, LOG_LOGFMT);
+    s->loop = loop_create(&err);
+}
+
+static void end(struct scenario *s) {
+    s->line = "(end)";
+    for (const struct http_transfer *t = fake_http_first(); t; t = fake_http_next(t)) {
+        if (!fake_http_is_expected(t))
+            scenario_fail(s, "a request was never expected: %s %s %s", fake_http_method(t), fake_http_path(t),
+                    fake_http_body(t));
+    }
+    (void)engine_destroy(s->engine);
+    loop_destroy(s->loop);
+    if (s->token_path[0])
+        unlink(s->token_path);
+    config_destroy(s->config);
+    kube_config_destroy(s->kube_config);
+    fake_writer_reset();
+    json_decref(s->items);
+    strbuf_finish(&s->config_text);
+    strbuf_finish(&s->log);
+    dup2(s->stderr_fd, STDERR_FILENO);
+    if (__sanitizer_set_report_fd)
+        __sanitizer_set_report_fd((void *)(intptr_t)STDERR_FILENO); /* NOLINT */
+    close(s->stderr_fd);
+    close(s->log_fd);
+    clock_use(NULL);
+}
+
+void scenario_play(const char *path) {
+    struct scenario s;
+    char *line = NULL;
+    size_t room = 0;
+    FILE *file = fopen(path, "re");
+    if (!file)
+        ck_abort_msg("%s: %s", path, strerror(errno));
+    begin(&s, path);
+    for (ssize_t len; (len = getline(&line, &room, file)) >= 0;) {
+        while (len > 0 && strchr("\r\n", line[len - 1]))
+            line[--len] = '\0';
+        s.line = line;
+        s.number++;
+        play_line(&s);
+    }
+    end(&s);
+    free(line);
+    fclose(file);
+}

@@ -1,0 +1,22 @@
+/*
+ * suites: every suite of the unit tests. main.c runs them all, or those named on its command line.
+ */
+#pragma once
+
+#include <check.h>
+
+Suite *suite_annotations(void);
+Suite *suite_base(void);
+Suite *suite_cmd_history(void);
+Suite *suite_config(void);
+Suite *suite_credentials(void);
+Suite *suite_evidence(void);
+Suite *suite_framer(void);
+Suite *suite_history(void);
+Suite *suite_job(void);
+Suite *suite_kubeconfig(void);
+Suite *suite_options(void);
+Suite *suite_policy(void);
+Suite *suite_reconcile(void);
+Suite *suite_skew(void);
+Suite *suite_writer(void);
