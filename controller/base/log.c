@@ -47,7 +47,8 @@ bool log_format_parse(const char *text, enum log_format *ret_format) {
 /* The value, cut as the other format cuts it: a line that did not fit would not be written at all. */
 static void add_json_value(struct strbuf *line, const char *value) {
     size_t len = 0, characters = 0;
-    for (; value[len]; len++) {
+    /* Bytes are counted too, for what is not UTF-8 may have no characters. */
+    for (; value[len] && len < LOG_VALUE_MAX * 4; len++) {
         if (((unsigned char)value[len] & 0xc0) != 0x80 && characters++ == LOG_VALUE_MAX)
             break;
     }

@@ -124,7 +124,7 @@ void table_print_csv(const struct table *table, FILE *out) {
         print_csv_field(&buf, table->columns[c], c + 1 == table->n_columns, out);
     for (size_t i = 0; i < table->n_cells; i += table->n_columns) {
         for (size_t c = 0; c < table->n_columns; c++) {
-            const char *text = table->cells[i + c].text;
+            const char *text = i + c < table->n_cells ? table->cells[i + c].text : NULL;
             print_csv_field(&buf, text ? text : "", c + 1 == table->n_columns, out);
         }
     }

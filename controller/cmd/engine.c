@@ -17,6 +17,8 @@
 
 #define SKEW_TOLD_MS 5000 /* a clock that is off by more is worth a line in the log */
 #define PASS_ATTEMPTS 3
+#define PASS_STORE_GRACE_MS 30000 /* one pass: a register that cannot be written for this long ends it */
+#define CATCH_UP_MS 1000 /* after a watch was opened again: what was missed meanwhile comes in much less */
 
 enum kind { KIND_NAMESPACES, KIND_CRONJOBS, KIND_JOBS, KINDS };
 static const char *const kind_names[] = {"namespaces", "cronjobs", "jobs"};
@@ -29,6 +31,7 @@ struct feed {
     uint32_t generation;
     bool complete; /* a whole list was seen */
     bool healthy;  /* the last word from it was a good one */
+    bool catching_up; /* the watch is open again, and what was missed is on its way */
 };
 
 /* A Namespace of the list, or the whole cluster. */
@@ -37,6 +40,7 @@ struct source {
     uint16_t index;
     char *namespace; /* NULL: all */
     struct feed feeds[KINDS];
+    bool given_up; /* one pass: it could not be listed */
 };
 
 /* A DELETE or GET under way. */
@@ -63,10 +67,11 @@ struct engine {
     size_t n_sources;
     struct request *requests;
 
-    struct loop_timer *timer, *stop_timer;
+    struct loop_timer *timer, *stop_timer, *catch_up_timer, *store_timer;
     struct discovered discovered;
     struct evidence_settings evidence;
-    bool stopping, stopped, finished, started, skew_told;
+    bool stopping, stopped, finished, skew_told;
+    struct error pass_error; /* one pass: the first Namespace that could not be listed */
 };
 
 /* ---- ports of the reconciler ---- */
@@ -168,6 +173,10 @@ static void on_refused(void *arg, const struct history_request *request, const c
 static void on_store_failing(void *arg, const char *why) {
     struct engine *e = arg;
     reconcile_set_recording(e->reconcile, why == NULL);
+    if (why && e->one_pass)
+        loop_timer_start(e->store_timer, PASS_STORE_GRACE_MS);
+    else
+        loop_timer_stop(e->store_timer);
 }
 
 static void on_store_room(void *arg) {
@@ -201,6 +210,9 @@ static void update_freshness(struct source *source) {
 static void feed_begin(void *arg) {
     struct feed *feed = arg;
     feed->generation++;
+    /* Another list means that events were lost. */
+    feed->healthy = false;
+    update_freshness(feed->source);
     if (feed->kind == KIND_JOBS)
         reconcile_list_begins(feed->source->engine->reconcile, feed->source->index);
 }
@@ -258,10 +270,28 @@ static void take_cronjob(struct feed *feed, enum reflector_change change, const 
         reconcile_cronjob_changed(e->reconcile, cronjob->uid);
 }
 
+static void caught_up(struct feed *feed) {
+    feed->catching_up = false;
+    feed->healthy = true;
+    update_freshness(feed->source);
+}
+
+static void on_catch_up_over(void *arg) {
+    struct engine *e = arg;
+    for (size_t i = 0; i < e->n_sources; i++) {
+        for (int kind = 0; kind < KINDS; kind++) {
+            if (e->sources[i].feeds[kind].catching_up)
+                caught_up(&e->sources[i].feeds[kind]);
+        }
+    }
+}
+
 static void feed_item(
         void *arg, enum reflector_change change, const json_t *object, const char *template, size_t template_len) {
     struct feed *feed = arg;
     struct engine *e = feed->source->engine;
+    if (feed->catching_up && change != REFLECTOR_LISTED)
+        caught_up(feed);
     switch (feed->kind) {
     case KIND_NAMESPACES:
         take_namespace(feed, change, object);
@@ -301,6 +331,7 @@ static void feed_complete(void *arg) {
     struct engine *e = source->engine;
     bool first = !feed->complete;
     feed->complete = feed->healthy = true;
+    feed->catching_up = false;
     struct store *store = reconcile_store(e->reconcile);
     if (feed->kind == KIND_NAMESPACES)
         store_prune_namespaces(store, generation_of(feed));
@@ -329,17 +360,18 @@ static bool feed_has_room(void *arg) {
 
 static void feed_watching(void *arg) {
     struct feed *feed = arg;
-    if (!feed->healthy)
-        log_info("watching again", log_text("resource", kind_names[feed->kind]),
-                log_text("namespace", feed->source->namespace));
-    feed->healthy = true;
-    update_freshness(feed->source);
+    if (feed->healthy)
+        return;
+    log_info("watching again", log_text("resource", kind_names[feed->kind]),
+            log_text("namespace", feed->source->namespace));
+    feed->catching_up = true;
+    loop_timer_start(feed->source->engine->catch_up_timer, CATCH_UP_MS);
 }
 
 static void feed_failed(void *arg, const struct reflector_failure *failure) {
     struct feed *feed = arg;
     struct engine *e = feed->source->engine;
-    feed->healthy = false;
+    feed->healthy = feed->catching_up = false;
     update_freshness(feed->source);
     log_error(strcmp(failure->doing, "list") == 0 ? "list failed" : "watch failed",
             log_text("resource", kind_names[feed->kind]), log_text("namespace", feed->source->namespace),
@@ -351,7 +383,11 @@ static void feed_failed(void *arg, const struct reflector_failure *failure) {
     error_set(&err, ERROR_REMOTE, "cannot list %s%s%s: %s", kind_names[feed->kind],
             feed->source->namespace ? " in " : "", feed->source->namespace ? feed->source->namespace : "",
             failure->message);
-    finish(e, &err);
+    if (e->pass_error.kind == ERROR_NONE)
+        e->pass_error = err;
+    /* The other Namespaces of the list have their pass all the same. */
+    feed->source->given_up = true;
+    wake(e);
 }
 
 /* ---- start ---- */
@@ -515,8 +551,15 @@ static void on_timer(void *arg) {
                 "the API server sends no Date header, so its clock is not known: nothing is deleted");
         finish(e, &err);
     } else if (reconcile_is_done(e->reconcile) && (!e->writer || writer_pending(e->writer) == 0)) {
-        finish(e, NULL);
+        finish(e, e->pass_error.kind != ERROR_NONE ? &e->pass_error : NULL);
     }
+}
+
+static void on_store_grace_over(void *arg) {
+    struct engine *e = arg;
+    struct error err = {0};
+    error_set(&err, ERROR_IO, "the register %s cannot be written, so nothing is deleted", e->config->store);
+    finish(e, &err);
 }
 
 static void on_stop_grace_over(void *arg) {
@@ -552,6 +595,8 @@ static int build(struct engine *e, struct error *err) {
     const struct writer_handler writer_handler = {
             .arg = e, .durable = on_durable, .failing = on_store_failing, .room = on_store_room, .refused = on_refused};
     if (create_sources(e, err) < 0 || !(e->timer = loop_timer_create(e->loop, on_timer, e, err)) ||
+            !(e->catch_up_timer = loop_timer_create(e->loop, on_catch_up_over, e, err)) ||
+            !(e->store_timer = loop_timer_create(e->loop, on_store_grace_over, e, err)) ||
             !(e->stop_timer = loop_timer_create(e->loop, on_stop_grace_over, e, err)) ||
             !(e->reconcile = reconcile_create(&settings, &ports, err)) ||
             !(e->client = client_create(e->loop, e->kube_config, &client_handler, err)))
@@ -599,6 +644,8 @@ int engine_destroy(struct engine *e) {
     reconcile_destroy(e->reconcile);
     loop_timer_destroy(e->timer);
     loop_timer_destroy(e->stop_timer);
+    loop_timer_destroy(e->catch_up_timer);
+    loop_timer_destroy(e->store_timer);
     free(e->sources);
     free(e);
     return result;
@@ -646,7 +693,7 @@ struct reconcile_counts engine_count(const struct engine *e) {
 
 bool engine_is_synced(const struct engine *e) {
     for (size_t i = 0; i < e->n_sources; i++) {
-        if (!e->sources[i].feeds[KIND_JOBS].complete)
+        if (!e->sources[i].feeds[KIND_JOBS].complete && !e->sources[i].given_up)
             return false;
     }
     return true;

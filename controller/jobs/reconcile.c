@@ -178,7 +178,23 @@ static bool counts_as_in_flight(enum phase phase) {
     return phase == PHASE_INTENT || phase == PHASE_DELETING || phase == PHASE_LOOKING;
 }
 
+static struct forbidden *find_forbidden(const struct reconcile *r, const char *namespace) {
+    struct forbidden *f;
+    HASH_FIND_STR(r->forbidden, namespace, f);
+    return f;
+}
+
+/* The next Job of a Namespace that forbids deletion may try. */
+static void stop_probing(struct reconcile *r, const char *namespace) {
+    struct forbidden *f = find_forbidden(r, namespace);
+    if (f)
+        f->probing = false;
+}
+
 static void set_phase(struct reconcile *r, struct store_entry *entry, enum phase phase) {
+    bool was_trying = entry->phase == PHASE_INTENT || entry->phase == PHASE_DELETING;
+    if (was_trying && phase != PHASE_DELETING)
+        stop_probing(r, entry->job->namespace);
     if (counts_as_in_flight((enum phase)entry->phase))
         r->in_flight--;
     if (counts_as_in_flight(phase))
@@ -276,7 +292,7 @@ static void settle_gone(struct reconcile *r, struct store_entry *entry, struct r
 /* Ask the API server what there is. */
 static void look(struct reconcile *r, struct store_entry *entry) {
     set_phase(r, entry, PHASE_LOOKING);
-    entry->look_first = false;
+    entry->look_first = entry->changed = false;
     if (r->ports.get_job(r->ports.arg, entry->job->namespace, entry->job->name, entry->job->uid) < 0) {
         entry->look_first = true;
         entry->attempts++;
@@ -286,13 +302,19 @@ static void look(struct reconcile *r, struct store_entry *entry) {
 
 /* Not in the list, or a DELETED event came: with a selector it may only have lost its label. */
 static void seems_gone(struct reconcile *r, struct store_entry *entry, struct run *run) {
-    if (r->settings.has_selector && entry->phase == PHASE_IDLE && !is_dry(r) && !r->stopped) {
-        run_destroy(run);
-        entry->ghost = true;
-        look(r, entry);
+    if (!r->settings.has_selector || entry->phase != PHASE_IDLE || is_dry(r)) {
+        settle_gone(r, entry, run);
         return;
     }
-    settle_gone(r, entry, run);
+    run_destroy(run);
+    if (r->stopped) {
+        /* No time to look: its row stays open, and the next start settles it. */
+        forget(r, entry);
+        return;
+    }
+    entry->gone = false;
+    entry->ghost = true;
+    look(r, entry);
 }
 
 /* ---- deletion ---- */
@@ -318,12 +340,6 @@ static bool may_start(struct reconcile *r, int64_t mono_ms) {
         return true;
     refill_tokens(r, mono_ms);
     return r->tokens_milli >= 1000;
-}
-
-static struct forbidden *find_forbidden(const struct reconcile *r, const char *namespace) {
-    struct forbidden *f;
-    HASH_FIND_STR(r->forbidden, namespace, f);
-    return f;
 }
 
 /* False: this Namespace forbids deletion, and the Job was put off. */
@@ -424,7 +440,7 @@ void reconcile_on_durable(struct reconcile *r, const struct history_request *req
         return;
     if (entry->gone) {
         set_phase(r, entry, PHASE_IDLE);
-        settle_gone(r, entry, NULL);
+        seems_gone(r, entry, NULL);
     } else if (r->stopped || !r->fresh[entry->source] || entry->changed ||
                decide(r, entry->job).action != ACTION_DELETE) {
         /* Something changed while the intent was written: the Job, a hold, another policy, a clock. */
@@ -452,6 +468,8 @@ void reconcile_on_refused(struct reconcile *r, const struct history_request *req
 
 /* Stop all deletions for a while: the API server is in trouble, or says so. */
 static void pause_all(struct reconcile *r, int64_t retry_after_ms, const char *why) {
+    if (retry_after_ms < 0 && clock_mono_ms() < r->paused_until_ms)
+        return; /* one of many that were in flight at the same bad moment */
     int64_t wait_ms = retry_after_ms >= 0 ? retry_after_ms : backoff_take(&r->pause);
     int64_t until_ms = clock_mono_ms() + wait_ms;
     if (until_ms <= r->paused_until_ms)
@@ -492,12 +510,6 @@ static void lift_namespace(struct reconcile *r, const char *namespace) {
     HASH_DEL(r->forbidden, f);
     free(f->namespace);
     free(f);
-}
-
-static void stop_probing(struct reconcile *r, const char *namespace) {
-    struct forbidden *f = find_forbidden(r, namespace);
-    if (f)
-        f->probing = false;
 }
 
 /* It did not work this time. */
@@ -565,18 +577,16 @@ void reconcile_on_delete(struct reconcile *r, const char *uid, const struct reco
     if (!entry || entry->phase != PHASE_DELETING)
         return;
     int status = answer->status;
-    if (status != 403)
-        stop_probing(r, entry->job->namespace);
     if (status == 200 || status == 202) {
         accept_deletion(r, entry, answer);
-    } else if (status == 404 || (entry->gone && status != 0)) {
+    } else if (status == 404) {
         set_phase(r, entry, PHASE_IDLE);
         settle_gone(r, entry, NULL);
     } else if (entry->gone) {
-        /* No answer, but its end was seen: ours or another's, nobody knows. */
-        entry->uncertain = entry->uncertain || answer->sent;
+        /* Without an answer, but its end was seen: ours or another's, nobody knows. */
+        entry->uncertain = entry->uncertain || (status == 0 && answer->sent) || status >= 500;
         set_phase(r, entry, PHASE_IDLE);
-        settle_gone(r, entry, NULL);
+        seems_gone(r, entry, NULL);
     } else if (status == 409) {
         on_conflict(r, entry, answer);
     } else if (status == 403) {
@@ -674,7 +684,7 @@ static void take_job(struct reconcile *r, uint16_t source, const struct job *job
             entry->told = is_on_record(r, job->uid);
         if (entry->phase == PHASE_FAILED)
             set_phase(r, entry, PHASE_IDLE);
-        entry->changed = entry->phase == PHASE_INTENT;
+        entry->changed = entry->phase == PHASE_INTENT || entry->phase == PHASE_LOOKING;
         entry->counted = entry->counted && entry->phase == PHASE_CONFIRMING;
         entry->ghost = false;
         /* This is the look that was wanted. */
@@ -813,6 +823,11 @@ static void on_found(struct reconcile *r, struct store_entry *entry, const json_
         settle_gone(r, entry, NULL);
         return;
     }
+    if (entry->gone && !r->settings.has_selector) {
+        /* Its end came while the answer was on its way, and a uid never comes back. */
+        settle_gone(r, entry, NULL);
+        return;
+    }
     if (entry->ghost) {
         /* It is there, but not in what we watch: it left the selection, and is none of ours any more. */
         log_info("the Job is no longer selected", log_job(entry->job->namespace, entry->job->name),
@@ -821,6 +836,11 @@ static void on_found(struct reconcile *r, struct store_entry *entry, const json_
         return;
     }
     entry->gone = false;
+    if (entry->changed) {
+        /* An event overtook the answer, and knows better. */
+        evaluate(r, entry);
+        return;
+    }
     struct error err = {0};
     struct job job;
     json_t *template = json_object_get(json_object_get(body, "spec"), "template");

@@ -62,6 +62,7 @@ void fake_http_expect(struct http_transfer *transfer);
 void fake_http_head(struct http_transfer *transfer, const struct fake_answer *answer);
 void fake_http_data(struct http_transfer *transfer, const char *data, size_t len);
 void fake_http_end(struct http_transfer *transfer);
+void fake_http_end_after(struct http_transfer *transfer, int64_t delay_ms);
 void fake_http_fail(struct http_transfer *transfer, bool sent, const char *why);
 
 /* ---- register ---- */

@@ -262,6 +262,11 @@ void fake_http_end(struct http_transfer *t) {
     complete(t);
 }
 
+void fake_http_end_after(struct http_transfer *t, int64_t delay_ms) {
+    t->end_held = true;
+    loop_timer_start(t->flush, delay_ms);
+}
+
 void fake_http_fail(struct http_transfer *t, bool sent, const char *why) {
     t->result.sent = sent || t->result.status != 0;
     t->result.failure = why;

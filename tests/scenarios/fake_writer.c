@@ -3,6 +3,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/log.h"
+
 struct open_row {
     char *namespace, *name, *uid;
     enum run_state state;
@@ -43,25 +45,23 @@ static void answer(struct fake_record *record, bool durable) {
 bool fake_writer_durable(int n) {
     if (failing || !current)
         return false;
-    for (int i = 0; n == 0 || i < n; i++) {
-        struct fake_record *record = first_waiting();
-        if (!record)
-            return n == 0 && i > 0;
-        answer(record, true);
-    }
-    return true;
+    /* What is submitted because of these answers is for the next time. */
+    int waiting = (int)current->pending;
+    for (int i = 0; i < (n ? n : waiting) && i < waiting; i++)
+        answer(first_waiting(), true);
+    return waiting > 0 && n <= waiting;
 }
 
 static void on_wake(void *arg) {
     (void)arg;
-    if (automatic)
-        (void)fake_writer_durable(0);
+    if (automatic && fake_writer_durable(0))
+        loop_wake_send(current->wake);
 }
 
 int writer_open(struct loop *loop, const struct writer_settings *settings, const struct writer_handler *handler,
         struct writer **ret, struct error *err) {
-    if (strncmp(settings->location, "sqlite:", strlen("sqlite:")) != 0)
-        return error_set(err, ERROR_USAGE, "'%s' is not the location of a register", settings->location);
+    if (strstr(settings->location, "/nowhere/"))
+        return error_set(err, ERROR_USAGE, "the register %s cannot be opened", settings->location);
     struct writer *writer = calloc(1, sizeof *writer);
     if (!writer)
         return error_nomem(err);
@@ -181,6 +181,10 @@ void fake_writer_fails(const char *why) {
     failing = why != NULL;
     if (!current)
         return;
+    if (why)
+        log_error("the register cannot be written: no Job is deleted", log_text("reason", why));
+    else
+        log_info("the register can be written again");
     current->handler.failing(current->handler.arg, why);
     loop_wake_send(current->wake);
 }

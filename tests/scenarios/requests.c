@@ -45,7 +45,7 @@ static bool covers(const struct http_transfer *transfer, const char *namespace) 
     if (kind_of_request(transfer) == KIND_NAMESPACES) {
         snprintf(part, sizeof part, "metadata.name%%3D%s", namespace);
         const char *at = strstr(path, part);
-        return !strstr(path, "fieldSelector") || (at && !strchr("-.", at[strlen(part)]));
+        return !strstr(path, "fieldSelector") || (at && strchr("&", at[strlen(part)]));
     }
     snprintf(part, sizeof part, "/namespaces/%s/", namespace);
     return !strstr(path, "/namespaces/") || strstr(path, part);

@@ -13,7 +13,8 @@
 #include "base/timestamp.h"
 
 #define START_TIME "2026-01-02T03:04:05Z"
-#define LOG_SHOWN 3000 /* bytes of its end, in a failure */
+#define LOG_SHOWN 1600 /* bytes of its end, in a failure; Check takes no message of more than 4 kB */
+#define TEXT_SHOWN 1600
 
 static struct scenario *playing; /* for fake_broken, which knows of no scenario */
 
@@ -32,12 +33,13 @@ _Noreturn static void fail_at(struct scenario *s, const char *what) {
     size_t len = strlen(log);
     if (len > LOG_SHOWN)
         log += len - LOG_SHOWN;
-    ck_abort_msg("%s:%d: %s\n    %s\n    log:\n%s", s->path, s->number, s->line, what, log);
+    dup2(s->stderr_fd, STDERR_FILENO); /* Check has its say there */
+    ck_abort_msg("%s:%d: %.500s\n    %s\n    log:\n%s", s->path, s->number, s->line, what, log);
     abort();
 }
 
 void scenario_fail(const struct scenario *s, const char *fmt, ...) {
-    char text[8192];
+    char text[TEXT_SHOWN];
     va_list args;
     va_start(args, fmt);
     vsnprintf(text, sizeof text, fmt, args);
@@ -47,7 +49,7 @@ void scenario_fail(const struct scenario *s, const char *fmt, ...) {
 }
 
 void fake_broken(const char *fmt, ...) {
-    char text[4096];
+    char text[TEXT_SHOWN];
     va_list args;
     va_start(args, fmt);
     vsnprintf(text, sizeof text, fmt, args);
@@ -105,8 +107,8 @@ static void step_server(struct scenario *s, const struct words *words) {
 
 static void step_config(struct scenario *s, const struct words *words) {
     (void)words;
-    const char *text = s->line + strspn(s->line, " \t") + strlen("config");
-    strbuf_add_text(&s->config_text, text + strspn(text, " \t"));
+    const char *text = s->line + strlen("config");
+    strbuf_add_text(&s->config_text, text + (*text == ' ')); /* a line that is indented goes on */
     strbuf_add_char(&s->config_text, '\n');
 }
 
@@ -133,7 +135,7 @@ static struct config *read_config(struct scenario *s) {
     return config;
 }
 
-/* token TEXT: what stands in the token file. */
+/* token TEXT: what stands in the token file. token - : the file is not there. */
 static void step_token(struct scenario *s, const struct words *words) {
     if (!s->token_path[0]) {
         snprintf(s->token_path, sizeof s->token_path, "/tmp/sexton-scenario-XXXXXX");
@@ -142,7 +144,11 @@ static void step_token(struct scenario *s, const struct words *words) {
             scenario_fail(s, "%s: %s", s->token_path, strerror(errno));
         close(fd);
     }
-    write_file(s, s->token_path, words_need(s, words, 1, "a token"));
+    const char *token = words_need(s, words, 1, "a token, or -");
+    if (strcmp(token, "-") == 0)
+        unlink(s->token_path);
+    else
+        write_file(s, s->token_path, token);
 }
 
 static void on_finished(void *arg, const struct error *err) {

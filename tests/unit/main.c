@@ -1,6 +1,6 @@
 /*
- * The unit tests. 'unit' runs every suite, 'unit policy framer' only those; CK_FORK, CK_RUN_CASE and the other variables of
- * Check work as always. Exit code 1 when something failed, 2 when a suite is not known.
+ * The unit tests. 'unit' runs every suite, 'unit policy framer' only those; CK_FORK, CK_RUN_CASE and the other
+ * variables of Check work as always. Exit code 1 when something failed, 2 when a suite is not known.
  */
 #include "suites.h"
 

@@ -1,25 +1,25 @@
 # shellcheck shell=bash
 # Never the wrong one, never early, nothing lost and nothing twice, whatever happens in between.
 
-# Due in 3 s, then held from 0.2 s before on, as fast as one connection goes, while deletions go at 100 a second.
+# Due in 3 s, then held from 0.1 s before on, as fast as one connection goes, while deletions go at 150 a second.
 scenario_a_hold_set_at_the_last_moment_is_honoured() {
 	local due
 	namespaces_create last
-	config_write 'delete-qps = 100' 'ttl-after-success = 3s'
+	config_write 'delete-qps = 150' 'ttl-after-success = 3s'
 	sexton_start
-	jobs_create last job 300
-	names last job 300 | finish_bodies Complete >"$SCENARIO_DIR/finish"
+	jobs_create last job 600
+	names last job 600 | finish_bodies Complete >"$SCENARIO_DIR/finish"
 	due=$(($(jq -r '.body.status.completionTime | fromdate' "$SCENARIO_DIR/finish" | sed -n 1p) * 1000 + 3000))
 	bulk_expect 200 <"$SCENARIO_DIR/finish"
 	jobs_list last >"$SCENARIO_DIR/jobs.tsv"
-	expect_eq "Jobs that are there before they are due" 300 "$(wc -l <"$SCENARIO_DIR/jobs.tsv")"
-	names last job 300 | tac | jq -cR 'split(" ") | {method: "PATCH", path: "/apis/batch/v1/namespaces/\(.[0])/jobs/\(.[1])",
+	expect_eq "Jobs that are there before they are due" 600 "$(wc -l <"$SCENARIO_DIR/jobs.tsv")"
+	names last job 600 | tac | jq -cR 'split(" ") | {method: "PATCH", path: "/apis/batch/v1/namespaces/\(.[0])/jobs/\(.[1])",
 		type: "application/merge-patch+json", body: {metadata: {annotations: {"sexton.dev/hold": "true"}}}}' | bulk_config >"$SCENARIO_DIR/holds"
-	sleep_until_ms $((due - 200))
+	sleep_until_ms $((due - 100))
 	E2E_PARALLEL=1 bulk_run <"$SCENARIO_DIR/holds" | sed 's,^\([0-9]*\) .*/,\1 ,' | sort >"$SCENARIO_DIR/answers"
 	sed -n 's/^200 //p' "$SCENARIO_DIR/answers" | sort >"$SCENARIO_DIR/held"
 	sed -n 's/^404 //p' "$SCENARIO_DIR/answers" | sort >"$SCENARIO_DIR/too-late"
-	expect_eq "answers" 300 $(($(wc -l <"$SCENARIO_DIR/held") + $(wc -l <"$SCENARIO_DIR/too-late")))
+	expect_eq "answers" 600 $(($(wc -l <"$SCENARIO_DIR/held") + $(wc -l <"$SCENARIO_DIR/too-late")))
 	wait_until 15 "those that were not held to be recorded as deleted" deleted_count_is "$(wc -l <"$SCENARIO_DIR/too-late")"
 	# Another Job comes and goes: by then sexton has decided about all of these.
 	job_create last control '{"annotations": {"sexton.dev/ttl-after-success": "0s"}}'
@@ -154,7 +154,8 @@ scenario_a_controller_killed_in_the_middle_loses_and_repeats_nothing() {
 		wait_until 20 "$at Jobs to be gone" deleted_count_ge "$at"
 		sexton_kill
 		# What a crash leaves behind: each DELETE that was sent has its record.
-		audit_deletes sexton | cut -f 1 | sort -u >"$SCENARIO_DIR/sent"
+		# (One that was cut off on its way has no body in the audit log, and was refused with 500.)
+		audit_deletes sexton | awk -F '\t' '!($1 == "-" && $4 == 500) {print $1}' | sort -u >"$SCENARIO_DIR/sent"
 		register "SELECT job_uid FROM runs WHERE delete_requested_at IS NOT NULL" | sort >"$SCENARIO_DIR/intended"
 		expect_eq "DELETEs without a record after kill -9" "" "$(comm -23 "$SCENARIO_DIR/sent" "$SCENARIO_DIR/intended")"
 	done

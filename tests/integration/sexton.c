@@ -1,0 +1,154 @@
+#include "sexton.h"
+
+#include <signal.h>
+#include <sqlite3.h>
+#include <stdarg.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define ARGUMENTS_MAX 64
+
+static const char *config_path;
+
+static const char *binary(void) {
+    const char *path = getenv("SEXTON_BIN");
+    return path ? path : "build/sexton";
+}
+
+struct result sexton_run(const char *const arguments[], const char *input) {
+    const char *argv[ARGUMENTS_MAX] = {binary()};
+    for (int n = 1; *arguments && n < ARGUMENTS_MAX - 1; arguments++)
+        argv[n++] = *arguments;
+    return process_run(&(struct start){.argv = argv, .input = input});
+}
+
+const char *store_path(void) {
+    return in_folder("history.db");
+}
+
+const char *store_option(void) {
+    return format("sqlite:%s", store_path());
+}
+
+const char *configure(const char *sections) {
+    config_path = write_file("sexton.ini",
+            format("%s\n%s\n[history]\nstore = %s\n", strstr(sections, "[sexton]") ? "" : "[sexton]\nlog-level = debug",
+                    sections, store_option()));
+    return config_path;
+}
+
+static void fill(const char *argv[ARGUMENTS_MAX], const char *command, const char *const arguments[]) {
+    if (!config_path)
+        configure("");
+    const char *const first[] = {binary(), command, "--config", config_path, "--kubeconfig", sim_kubeconfig()};
+    int n = sizeof first / sizeof first[0];
+    memcpy(argv, first, sizeof first);
+    for (; *arguments && n < ARGUMENTS_MAX - 1; arguments++)
+        argv[n++] = *arguments;
+}
+
+struct result sexton_run_here(const char *command, const char *const arguments[]) {
+    const char *argv[ARGUMENTS_MAX] = {0};
+    fill(argv, command, arguments);
+    return process_run(&(struct start){.argv = argv});
+}
+
+struct process *controller_start_with(const char *const arguments[]) {
+    const char *argv[ARGUMENTS_MAX] = {0};
+    fill(argv, "run", arguments);
+    return process_start(&(struct start){.argv = argv});
+}
+
+bool has_logged(struct process *controller, const char *part) {
+    return strstr(process_err(controller), part) != NULL;
+}
+
+void wait_until_synced(struct process *controller) {
+    wait_until(has_logged(controller, "msg=\"in sync\"") || process_has_ended(controller));
+    wait_until(sim_open_watches("jobs") > 0 || process_has_ended(controller));
+    expect(!process_has_ended(controller), "it ended with %d", process_wait(controller));
+}
+
+void controller_stop(struct process *controller) {
+    process_signal(controller, SIGTERM);
+    expect_number(process_wait(controller), 0);
+}
+
+/* ---- the register ---- */
+
+static char *query_first(const char *query) {
+    sqlite3 *db = NULL;
+    sqlite3_stmt *statement = NULL;
+    char *text = NULL;
+    if (sqlite3_open_v2(store_path(), &db, SQLITE_OPEN_READWRITE, NULL) == SQLITE_OK) {
+        sqlite3_busy_timeout(db, WAIT_MS);
+        if (sqlite3_prepare_v2(db, query, -1, &statement, NULL) == SQLITE_OK && sqlite3_step(statement) == SQLITE_ROW &&
+                sqlite3_column_type(statement, 0) != SQLITE_NULL)
+            text = strdup((const char *)sqlite3_column_text(statement, 0));
+    }
+    sqlite3_finalize(statement);
+    sqlite3_close(db);
+    return text;
+}
+
+int64_t sql_number(const char *query, ...) {
+    char *whole;
+    va_list ap;
+    va_start(ap, query);
+    if (vasprintf(&whole, query, ap) < 0)
+        abort();
+    va_end(ap);
+    char *text = query_first(whole);
+    int64_t number = text ? strtoll(text, NULL, 10) : -1;
+    free(text);
+    free(whole);
+    return number;
+}
+
+const char *sql_text(const char *query, ...) {
+    char *whole;
+    va_list ap;
+    va_start(ap, query);
+    if (vasprintf(&whole, query, ap) < 0)
+        abort();
+    va_end(ap);
+    char *text = query_first(whole);
+    free(whole);
+    return text ? keep(text) : "";
+}
+
+const char *row_text(const struct job *job, const char *column) {
+    return sql_text("SELECT %s FROM runs WHERE job_uid = '%s'", column, job->uid);
+}
+
+int64_t row_number(const struct job *job, const char *column) {
+    return sql_number("SELECT %s FROM runs WHERE job_uid = '%s'", column, job->uid);
+}
+
+bool row_is(const struct job *job, const char *state, const char *cause) {
+    return strcmp(row_text(job, "delete_state"), state) == 0 && strcmp(row_text(job, "delete_cause"), cause) == 0;
+}
+
+void expect_recorded_and_deleted(const struct job *job, int64_t ttl_ms) {
+    wait_until(!job_exists(job));
+    wait_until(row_is(job, "deleted", "ttl"));
+    struct deletion deletion = deletions_of(job);
+    expect(deletion.count == 1, "%d requests to delete %s", deletion.count, job->name);
+    expect_text(deletion.uid, job->uid);
+    expect_text(deletion.propagation, "Background");
+    expect(deletion.resource_version, "%s was deleted without the precondition resourceVersion", job->name);
+    int64_t recorded_ms = row_number(job, "recorded_at"), asked_ms = row_number(job, "delete_requested_at");
+    expect(recorded_ms > 0 && recorded_ms <= asked_ms, "%s: %lld, %lld", job->name, (long long)recorded_ms,
+            (long long)asked_ms);
+    expect(asked_ms <= deletion.first_ms, "%s was deleted %lld ms before the intent was on record", job->name,
+            (long long)(asked_ms - deletion.first_ms));
+    expect(deletion.first_ms >= job->ended_ms + ttl_ms, "%s went %lld ms early", job->name,
+            (long long)(job->ended_ms + ttl_ms - deletion.first_ms));
+    expect_number(row_number(job, "finished_at"), job->ended_ms);
+}
+
+void expect_kept(const struct job *job, const char *state) {
+    expect(job_exists(job), "%s is gone", job->name);
+    expect(deletions_of(job).count == 0, "%s was to be deleted", job->name);
+    expect_text(row_text(job, "delete_state"), state);
+}

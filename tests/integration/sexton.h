@@ -1,0 +1,44 @@
+/*
+ * sexton: the program under test, its configuration and its register.
+ */
+#pragma once
+
+#include <stdint.h>
+
+#include "cluster.h"
+#include "harness.h"
+
+/* The binary with these arguments and nothing else, to its end. */
+#define sexton(...) sexton_run((const char *const[]){__VA_ARGS__, NULL}, NULL)
+struct result sexton_run(const char *const arguments[], const char *input);
+
+/* Writes the configuration: sections of the caller's, and the test's own register. Returns its path. */
+const char *configure(const char *sections);
+const char *store_option(void); /* "sqlite:FOLDER/history.db" */
+const char *store_path(void);
+
+/* COMMAND with this configuration and the cluster's kubeconfig. */
+#define sexton_here(command, ...) sexton_run_here(command, (const char *const[]){__VA_ARGS__ __VA_OPT__(, ) NULL})
+struct result sexton_run_here(const char *command, const char *const arguments[]);
+
+/* 'sexton run', in the background. */
+#define controller_start(...) controller_start_with((const char *const[]){__VA_ARGS__ __VA_OPT__(, ) NULL})
+struct process *controller_start_with(const char *const arguments[]);
+/* ... until it knows all there is, and watches. */
+void wait_until_synced(struct process *controller);
+bool has_logged(struct process *controller, const char *part);
+/* SIGTERM, and the exit code 0. */
+void controller_stop(struct process *controller);
+
+/* The register. Without one, or without a row: -1 and "". NULL in a row: -1 and "". */
+int64_t sql_number(const char *query, ...) __attribute__((format(printf, 1, 2)));
+const char *sql_text(const char *query, ...) __attribute__((format(printf, 1, 2)));
+/* A column of the Job's row. */
+const char *row_text(const struct job *job, const char *column);
+int64_t row_number(const struct job *job, const char *column);
+bool row_is(const struct job *job, const char *state, const char *cause);
+
+/* It was recorded, and then deleted by one request in due form, not before ttl_ms after its end. */
+void expect_recorded_and_deleted(const struct job *job, int64_t ttl_ms);
+/* It is there, was never asked to be deleted, and its row says so. */
+void expect_kept(const struct job *job, const char *state);

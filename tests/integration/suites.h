@@ -1,0 +1,24 @@
+/*
+ * suites: the integration tests, one suite a file, and what each file includes.
+ */
+#pragma once
+
+#include <check.h>
+
+#include "cluster.h"
+#include "harness.h"
+#include "sexton.h"
+
+Suite *suite_policy(void);     /* what goes, when, and what stays */
+Suite *suite_changes(void);    /* Jobs, Namespaces and people that change their minds */
+Suite *suite_faults(void);     /* requests that go wrong */
+Suite *suite_watching(void);   /* lists and watches that go wrong */
+Suite *suite_process(void);    /* signals, restarts, clocks, limits */
+Suite *suite_sweep(void);
+Suite *suite_plan(void);
+Suite *suite_input(void);      /* bad input of every kind */
+Suite *suite_commands(void);   /* check, history, help */
+Suite *suite_connecting(void); /* TLS, tokens, plugins, what is no API server */
+
+/* tests: NULL-terminated. */
+Suite *suite_of(const char *name, const TTest *const tests[]);

@@ -1,0 +1,160 @@
+#include "suites.h"
+
+#include "base/backoff.h"
+#include "base/clock.h"
+#include "jobs/skew.h"
+
+#define START_MS 1767323045000 /* a whole second */
+
+START_TEST(nothing_is_known_before_the_first_answer) {
+    struct skew skew = {0};
+    ck_assert_int_eq(skew_server_now(&skew, 1000), TIME_NONE);
+    ck_assert_int_eq(skew_safe_now(&skew, START_MS, 1000), TIME_NONE);
+    ck_assert_int_eq(skew_from_wall(&skew, START_MS, 1000), 0);
+}
+END_TEST
+
+START_TEST(the_server_is_at_least_where_its_date_was_when_the_answer_came) {
+    struct skew skew = {0};
+    skew_sample(&skew, 1000, 1400, START_MS);
+    /* it may have written the Date at the last moment */
+    ck_assert_int_eq(skew_server_now(&skew, 1400), START_MS);
+    ck_assert_int_eq(skew_server_now(&skew, 2400), START_MS + 1000);
+}
+END_TEST
+
+START_TEST(age_widens_what_is_known) {
+    struct skew skew = {0};
+    skew_sample(&skew, 0, 0, START_MS);
+    int64_t day_ms = 86400000;
+    ck_assert_int_eq(skew_server_now(&skew, day_ms), START_MS + day_ms - day_ms * SKEW_DRIFT_PPM / 1000000);
+    /* a moment before the sample has no age */
+    ck_assert_int_eq(skew_server_now(&skew, -5), START_MS - 5);
+}
+END_TEST
+
+START_TEST(the_slower_of_both_clocks_counts) {
+    struct skew skew = {0};
+    skew_sample(&skew, 1000, 1000, START_MS);
+    ck_assert_int_eq(skew_safe_now(&skew, START_MS + 60000, 1000), START_MS);
+    ck_assert_int_eq(skew_safe_now(&skew, START_MS - 60000, 1000), START_MS - 60000);
+}
+END_TEST
+
+START_TEST(a_difference_is_told_only_as_far_as_it_is_sure) {
+    struct skew skew = {0};
+    skew_sample(&skew, 1000, 1200, START_MS); /* the server's clock was in START .. START + 1000 within 1000 .. 1200 */
+    ck_assert_int_eq(skew_from_wall(&skew, START_MS + 300, 1200), 0);
+    ck_assert_int_eq(skew_from_wall(&skew, START_MS, 1200), 0);
+    ck_assert_int_eq(skew_from_wall(&skew, START_MS - 5000, 1200), 5000);
+    ck_assert_int_eq(skew_from_wall(&skew, START_MS + 61200, 1200), -60000);
+}
+END_TEST
+
+START_TEST(answers_narrow_each_other) {
+    struct skew skew = {0};
+    /* The server is 300 ms into a second at monotonic 0; an answer takes no time. */
+    skew_sample(&skew, 0, 0, START_MS);
+    ck_assert_int_eq(skew.high_ms - skew.low_ms, 1000);
+    skew_sample(&skew, 700, 700, START_MS + 1000); /* a second begins just here */
+    ck_assert_int_eq(skew.low_ms, START_MS + 300);
+    ck_assert_int_le(skew.high_ms - skew.low_ms, 700 + 1);
+}
+END_TEST
+
+START_TEST(a_worse_answer_takes_nothing_away) {
+    struct skew skew = {0};
+    skew_sample(&skew, 700, 700, START_MS + 1000);
+    int64_t low_ms = skew.low_ms;
+    skew_sample(&skew, 1000, 9000, START_MS + 2000); /* eight seconds on the way */
+    ck_assert_int_ge(skew.low_ms, low_ms - 1);
+}
+END_TEST
+
+START_TEST(an_answer_that_contradicts_starts_anew) {
+    struct skew skew = {0};
+    skew_sample(&skew, 0, 0, START_MS);
+    skew_sample(&skew, 1000, 1000, START_MS - 3600000); /* the server's clock was put back by an hour */
+    ck_assert_int_eq(skew_server_now(&skew, 1000), START_MS - 3600000);
+    skew_sample(&skew, 2000, 2000, START_MS + 3600000);
+    ck_assert_int_eq(skew_server_now(&skew, 2000), START_MS + 3600000);
+}
+END_TEST
+
+/* A server whose clock runs faster or slower than ours by up to SKEW_DRIFT_PPM, and is stepped now and then. */
+struct server {
+    int64_t offset_ms; /* at since_ms */
+    int64_t since_ms;
+    int64_t drift_ppm;
+};
+
+static int64_t true_time(const struct server *server, int64_t mono_ms) {
+    return mono_ms + server->offset_ms + (mono_ms - server->since_ms) * server->drift_ppm / 1000000;
+}
+
+/* Between: what is expected of skew while time goes on. Rounding of the true time and of the drift: a millisecond each. */
+static void check(const struct skew *skew, const struct server *server, int64_t mono_ms) {
+    ck_assert_msg(skew_server_now(skew, mono_ms) <= true_time(server, mono_ms) + 2,
+            "at %lld: believed %lld, true %lld, drift %lld", (long long)mono_ms,
+            (long long)skew_server_now(skew, mono_ms), (long long)true_time(server, mono_ms),
+            (long long)server->drift_ppm);
+}
+
+START_TEST(it_is_never_later_at_the_server_than_it_truly_is) {
+    random_seed((uint64_t)_i + 1);
+    struct server server = {.offset_ms = START_MS + (int64_t)random_below(1000),
+            .drift_ppm = (int64_t)random_below(2 * SKEW_DRIFT_PPM + 1) - SKEW_DRIFT_PPM};
+    struct skew skew = {0};
+    int64_t mono_ms = 1000;
+    for (int answers = 0; answers < 2000; answers++) {
+        mono_ms += (int64_t)random_below(random_below(10) ? 5000 : 3600000);
+        if (skew.known)
+            check(&skew, &server, mono_ms);
+        /* Sent, written by the server at some moment on the way, received: all of it in whole milliseconds. */
+        int64_t sent_ms = mono_ms, written_ms = sent_ms + (int64_t)random_below(300);
+        int64_t received_ms = written_ms + (int64_t)random_below(random_below(20) ? 300 : 20000);
+        int64_t date_ms = true_time(&server, written_ms);
+        date_ms -= date_ms % 1000;
+        skew_sample(&skew, sent_ms, received_ms, date_ms);
+        mono_ms = received_ms;
+        check(&skew, &server, mono_ms);
+        ck_assert_int_le(skew.low_ms, skew.high_ms);
+        /* and not so careful that it is useless: within what a Date and the way of its answer leave open */
+        ck_assert_int_ge(skew_server_now(&skew, mono_ms), true_time(&server, mono_ms) - 1002 - (received_ms - sent_ms));
+    }
+}
+END_TEST
+
+START_TEST(after_a_step_backwards_one_answer_puts_it_right) {
+    random_seed((uint64_t)_i + 1);
+    struct server server = {.offset_ms = START_MS};
+    struct skew skew = {0};
+    int64_t mono_ms = 1000;
+    for (int answers = 0; answers < 500; answers++) {
+        mono_ms += (int64_t)random_below(60000);
+        /* Steps below what a Date can show (two seconds) cannot be noticed at once. */
+        if (random_below(10) == 0)
+            server.offset_ms += (random_below(2) ? 1 : -1) * (3000 + (int64_t)random_below(100000));
+        int64_t date_ms = true_time(&server, mono_ms);
+        skew_sample(&skew, mono_ms, mono_ms, date_ms - date_ms % 1000);
+        check(&skew, &server, mono_ms);
+    }
+}
+END_TEST
+
+Suite *suite_skew(void) {
+    Suite *suite = suite_create("skew");
+    TCase *cases = tcase_create("skew");
+    tcase_add_test(cases, nothing_is_known_before_the_first_answer);
+    tcase_add_test(cases, the_server_is_at_least_where_its_date_was_when_the_answer_came);
+    tcase_add_test(cases, age_widens_what_is_known);
+    tcase_add_test(cases, the_slower_of_both_clocks_counts);
+    tcase_add_test(cases, a_difference_is_told_only_as_far_as_it_is_sure);
+    tcase_add_test(cases, answers_narrow_each_other);
+    tcase_add_test(cases, a_worse_answer_takes_nothing_away);
+    tcase_add_test(cases, an_answer_that_contradicts_starts_anew);
+    tcase_add_loop_test(cases, it_is_never_later_at_the_server_than_it_truly_is, 0, 50);
+    tcase_add_loop_test(cases, after_a_step_backwards_one_answer_puts_it_right, 0, 20);
+    suite_add_tcase(suite, cases);
+    return suite;
+}
