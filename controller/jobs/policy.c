@@ -31,8 +31,13 @@ static int match_score(const char *glob, const char *name) {
     if (fnmatch(glob, name, 0) != 0)
         return -1;
     int literal = 0;
-    for (; *glob; glob++)
-        literal += !strchr("*?[]", *glob);
+    bool in_set = false; /* what may stand in a place is no literal character: [a-z]* must not beat m* */
+    for (; *glob; glob++) {
+        if (*glob == '[' || *glob == ']')
+            in_set = *glob == '[';
+        else
+            literal += !in_set && !strchr("*?", *glob);
+    }
     return literal;
 }
 

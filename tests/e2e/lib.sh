@@ -9,7 +9,7 @@
 #
 # Users, each with a token and a client certificate of its own:
 #   admin    system:masters, for the test itself
-#   sexton   exactly what the controller needs
+#   sexton   what manifests/rbac.yaml gives the controller, which is exactly what it needs
 #   reader   may look at everything that sexton looks at, and change nothing
 #   nobody   no rights at all
 
@@ -273,8 +273,11 @@ kcm_start() {
 }
 needs_kcm() { [[ $E2E_KCM == 1 ]] || skip "no kube-controller-manager in the assets"; }
 
-# The rights of sexton and reader, through the same role names as anyone would give them.
+# The rights of sexton and reader. Those of sexton are the ones that users are given.
 make_roles() {
+	kubectl create namespace sexton >/dev/null
+	kubectl apply -f "$E2E_ROOT/manifests/rbac.yaml" >/dev/null
+	kubectl create clusterrolebinding e2e-sexton --clusterrole=sexton --user=sexton >/dev/null
 	kubectl apply -f - >/dev/null <<-'RBAC'
 		apiVersion: rbac.authorization.k8s.io/v1
 		kind: ClusterRole
@@ -284,26 +287,10 @@ make_roles() {
 		- {apiGroups: [""], resources: [namespaces], verbs: [get, list, watch]}
 		---
 		apiVersion: rbac.authorization.k8s.io/v1
-		kind: ClusterRole
-		metadata: {name: e2e-sexton}
-		rules:
-		- {apiGroups: [batch], resources: [jobs], verbs: [get, list, watch, delete]}
-		- {apiGroups: [batch], resources: [cronjobs], verbs: [list, watch]}
-		- {apiGroups: [""], resources: [namespaces], verbs: [list, watch]}
-		---
-		apiVersion: rbac.authorization.k8s.io/v1
 		kind: ClusterRoleBinding
 		metadata: {name: e2e-reader}
 		roleRef: {apiGroup: rbac.authorization.k8s.io, kind: ClusterRole, name: e2e-reader}
 		subjects: [{apiGroup: rbac.authorization.k8s.io, kind: User, name: reader}]
-		---
-		apiVersion: rbac.authorization.k8s.io/v1
-		kind: ClusterRoleBinding
-		metadata: {name: e2e-sexton}
-		roleRef: {apiGroup: rbac.authorization.k8s.io, kind: ClusterRole, name: e2e-sexton}
-		subjects:
-		- {apiGroup: rbac.authorization.k8s.io, kind: User, name: sexton}
-		- {kind: ServiceAccount, namespace: default, name: sexton}
 	RBAC
 }
 
@@ -586,6 +573,8 @@ expect_agreement() {
 		SELECT 'DELETE without preconditions or Background', * FROM del WHERE uid = '-' OR rv = '-' OR policy <> 'Background';
 		SELECT 'DELETE of what is not recorded', * FROM del WHERE uid NOT IN (SELECT job_uid FROM reg.runs);
 		SELECT 'DELETE before it was due', del.*, r.due_at FROM del JOIN reg.runs r ON r.job_uid = uid WHERE received_us < r.due_at * 1000 OR r.due_at IS NULL;
+		SELECT 'DELETE before its TTL had passed', del.*, r.finished_at, r.ttl_ms FROM del JOIN reg.runs r ON r.job_uid = uid
+			WHERE received_us < (r.finished_at + r.ttl_ms) * 1000 OR r.finished_at IS NULL OR r.ttl_ms IS NULL;
 		SELECT 'DELETE before it was recorded', del.*, r.recorded_at, r.delete_requested_at FROM del JOIN reg.runs r ON r.job_uid = uid
 			WHERE code = 200 AND (received_us / 1000 < r.recorded_at OR received_us / 1000 < r.delete_requested_at AND '${2:-}' <> 'shared' OR r.delete_requested_at IS NULL OR r.recorded_at IS NULL);
 		SELECT 'on record as deleted before the DELETE', del.*, r.deleted_at FROM del JOIN reg.runs r ON r.job_uid = uid

@@ -31,7 +31,7 @@ void sim_set_clock(int64_t skew_ms);
 void sim_compact(void);
 void sim_load(const char *json);
 
-/* How often: "jobs", "list". resource "": discovery. */
+/* How often, without the requests of this process: "jobs", "list". resource "": discovery. */
 int64_t sim_count(const char *resource, const char *verb);
 int64_t sim_count_code(const char *code);
 int64_t sim_total(void);

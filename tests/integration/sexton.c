@@ -117,6 +117,21 @@ const char *sql_text(const char *query, ...) {
     return text ? keep(text) : "";
 }
 
+static sqlite3 *locked;
+
+void sql_lock(void) {
+    if (sqlite3_open_v2(store_path(), &locked, SQLITE_OPEN_READWRITE, NULL) != SQLITE_OK ||
+            sqlite3_busy_timeout(locked, WAIT_MS) != SQLITE_OK ||
+            sqlite3_exec(locked, "BEGIN IMMEDIATE", NULL, NULL, NULL) != SQLITE_OK)
+        test_fail("%s: %s", store_path(), sqlite3_errmsg(locked));
+}
+
+void sql_unlock(void) {
+    sqlite3_exec(locked, "ROLLBACK", NULL, NULL, NULL);
+    sqlite3_close(locked);
+    locked = NULL;
+}
+
 const char *row_text(const struct job *job, const char *column) {
     return sql_text("SELECT %s FROM runs WHERE job_uid = '%s'", column, job->uid);
 }

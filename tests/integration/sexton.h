@@ -33,6 +33,9 @@ void controller_stop(struct process *controller);
 /* The register. Without one, or without a row: -1 and "". NULL in a row: -1 and "". */
 int64_t sql_number(const char *query, ...) __attribute__((format(printf, 1, 2)));
 const char *sql_text(const char *query, ...) __attribute__((format(printf, 1, 2)));
+/* Nobody else can write to it in between. */
+void sql_lock(void);
+void sql_unlock(void);
 /* A column of the Job's row. */
 const char *row_text(const struct job *job, const char *column);
 int64_t row_number(const struct job *job, const char *column);

@@ -55,12 +55,12 @@ START_TEST(every_finished_job_is_recorded_and_deleted_when_its_time_is_up) {
     expect_text(row_text(&goes[1], "outcome"), "Failed");
     expect_text(row_text(&goes[1], "reason"), "BackoffLimitExceeded");
     expect_text(row_text(&goes[1], "message"), "Job has reached the specified backoff limit");
-    expect_text(row_text(&goes[0], "policy_source"), "config:4");
+    expect_text(row_text(&goes[0], "policy_source"), "config:5");
     expect_text(row_text(&goes[2], "policy_source"), "annotation");
     expect_text(row_text(&goes[3], "policy_source"), "spec");
     expect_text(row_text(&goes[5], "policy_source"), "namespace annotation");
     expect_text(row_text(&goes[5], "policy"), "ttl-after-failure=30m");
-    expect_text(row_text(&goes[7], "policy_source"), "config:7");
+    expect_text(row_text(&goes[7], "policy_source"), "config:8");
     expect_number(row_number(&goes[0], "duration_ms"), 5000);
     const char *log = process_err(controller);
     expect_contains(log, "job=shop/rubbish");

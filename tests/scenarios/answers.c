@@ -43,8 +43,8 @@ static void answer_json(struct http_transfer *t, const struct fake_answer *answe
     json_decref(body);
 }
 
-static void answer_list(struct scenario *s, struct http_transfer *t, const struct fake_answer *answer, const char *version,
-        const char *continue_token) {
+static void answer_list(struct scenario *s, struct http_transfer *t, const struct fake_answer *answer,
+        const char *version, const char *continue_token) {
     static const char *const kinds[] = {"NamespaceList", "CronJobList", "JobList", "List"};
     char *text = object_list(s, kinds[kind_of_request(t)], version, continue_token);
     answer_whole(t, answer, text);
@@ -146,9 +146,10 @@ void step_event(struct scenario *s, const struct words *words) {
     const char *what = json_string_value(json_object_get(object, "kind"));
     const json_t *metadata = json_object_get(object, "metadata");
     int kind = what && strcmp(what, "Namespace") == 0 ? KIND_NAMESPACES
-            : what && strcmp(what, "CronJob") == 0    ? KIND_CRONJOBS
+               : what && strcmp(what, "CronJob") == 0 ? KIND_CRONJOBS
                                                       : KIND_JOBS;
-    const char *namespace = json_string_value(json_object_get(metadata, kind == KIND_NAMESPACES ? "name" : "namespace"));
+    const char *namespace =
+            json_string_value(json_object_get(metadata, kind == KIND_NAMESPACES ? "name" : "namespace"));
     send_frame(s, kind, namespace, type, object);
 }
 
@@ -157,7 +158,8 @@ void step_item(struct scenario *s, const struct words *words) {
 }
 
 /* COUNT times the rest of the line, with its % replaced by 1, 2, 3... */
-static void repeat(struct scenario *s, const struct words *words, void (*step)(struct scenario *, const struct words *)) {
+static void repeat(
+        struct scenario *s, const struct words *words, void (*step)(struct scenario *, const struct words *)) {
     long count = words_number(s, words_need(s, words, 1, "a count"));
     const char *rest = strstr(s->line, words->word[1]) + strlen(words->word[1]);
     for (long i = 1; i <= count; i++) {
@@ -207,7 +209,7 @@ static bool is_in(const json_t *object, const struct http_transfer *t) {
 static void add_namespaces(struct scenario *s) {
     size_t i;
     json_t *object;
-    json_array_foreach(s->items, i, object) {
+    json_array_foreach (s->items, i, object) {
         const char *kind = json_string_value(json_object_get(object, "kind"));
         if (kind && strcmp(kind, "Namespace") == 0)
             return;
@@ -240,7 +242,7 @@ static bool sync_one(struct scenario *s, struct http_transfer *t, json_t *all) {
     } else {
         size_t i;
         json_t *object;
-        json_array_foreach(all, i, object) {
+        json_array_foreach (all, i, object) {
             if (is_in(object, t))
                 json_array_append(s->items, object);
         }

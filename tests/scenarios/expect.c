@@ -62,16 +62,17 @@ static bool look_for_count(struct scenario *s, const struct words *words, int fi
     return seen == wanted;
 }
 
-static bool record_is(const struct scenario *s, const struct fake_record *record, const struct words *words, int first) {
+static bool record_is(
+        const struct scenario *s, const struct fake_record *record, const struct words *words, int first) {
     const char *op = words_need(s, words, first + 1, "RECORD, POLICY, INTENT or DELETED");
     const char *uid = words_need(s, words, first + 2, "a uid");
     const char *state = words_value(words, "state"), *cause = words_value(words, "cause");
     const char *rule = words_value(words, "rule"), *its_cause = run_cause_name(record->cause);
     return strcmp(op_names[record->op], op) == 0 && strcmp(record->uid, uid) == 0 &&
-            (!state || strcmp(run_state_name(record->policy.state), state) == 0) &&
-            (!cause || (its_cause && strcmp(its_cause, cause) == 0)) &&
-            (!rule || strcmp(record->policy.rule, rule) == 0) && (!words_have(words, "run") || record->has_run) &&
-            (!words_have(words, "norun") || !record->has_run);
+           (!state || strcmp(run_state_name(record->policy.state), state) == 0) &&
+           (!cause || (its_cause && strcmp(its_cause, cause) == 0)) &&
+           (!rule || strcmp(record->policy.rule, rule) == 0) && (!words_have(words, "run") || record->has_run) &&
+           (!words_have(words, "norun") || !record->has_run);
 }
 
 static bool look_for_record(struct scenario *s, const struct words *words, int first) {

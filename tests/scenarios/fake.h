@@ -1,9 +1,11 @@
 /*
- * fake: what stands in, at link time, for base/loop.c, kube/http.c and history/writer.c, so that the whole engine runs on a
- * clock, a network and a register of the test's own. One thread; nothing happens unless a scenario makes it happen.
+ * fake: what stands in, at link time, for base/loop.c, kube/http.c and history/writer.c, so that the whole engine runs
+ * on a clock, a network and a register of the test's own. One thread; nothing happens unless a scenario makes it
+ * happen.
  *
- * The fakes watch the promises that no scenario may break, whatever else it is about: a DELETE carries Background, a uid
- * and a resourceVersion, and comes after a durable record and a durable intent. fake_broken tells, and does not return.
+ * The fakes watch the promises that no scenario may break, whatever else it is about: a DELETE carries Background, a
+ * uid and a resourceVersion, and comes after a durable record and a durable intent. fake_broken tells, and does not
+ * return.
  */
 #pragma once
 

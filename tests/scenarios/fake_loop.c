@@ -145,8 +145,8 @@ void loop_wake_send(struct loop_wake *wake) {
 static struct loop_timer *next_timer(const struct loop *loop) {
     struct loop_timer *best = NULL;
     for (struct loop_timer *timer = loop->timers; timer; timer = timer->next) {
-        if (timer->active && (!best || timer->at_ms < best->at_ms ||
-                                     (timer->at_ms == best->at_ms && timer->order < best->order)))
+        if (timer->active &&
+                (!best || timer->at_ms < best->at_ms || (timer->at_ms == best->at_ms && timer->order < best->order)))
             best = timer;
     }
     return best;

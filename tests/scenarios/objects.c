@@ -18,7 +18,8 @@ static json_t *time_of(const struct scenario *s, const char *text) {
     return json_string(timestamp_format(ms - ms % 1000, buf));
 }
 
-static void set_time(const struct scenario *s, const struct words *words, const char *key, json_t *object, const char *member) {
+static void set_time(
+        const struct scenario *s, const struct words *words, const char *key, json_t *object, const char *member) {
     const char *text = words_value(words, key);
     if (text)
         json_object_set_new(object, member, time_of(s, text));
@@ -108,8 +109,8 @@ static json_t *job_status_of(const struct scenario *s, const struct words *words
 }
 
 static json_t *job_of(const struct scenario *s, const struct words *words, int first) {
-    json_t *spec = json_pack("{s:i, s:{s:{s:[{s:s, s:s}]}}}", "backoffLimit", 6, "template", "spec", "containers", "name",
-            "main", "image", "busybox");
+    json_t *spec = json_pack("{s:i, s:{s:{s:[{s:s, s:s}]}}}", "backoffLimit", 6, "template", "spec", "containers",
+            "name", "main", "image", "busybox");
     if (words_value(words, "ttl"))
         json_object_set_new(spec, "ttlSecondsAfterFinished", json_integer(words_number(s, words_value(words, "ttl"))));
     return json_pack("{s:s, s:s, s:o, s:o, s:o}", "apiVersion", "batch/v1", "kind", "Job", "metadata",
@@ -144,8 +145,8 @@ json_t *object_make(const struct scenario *s, const struct words *words, int fir
     else if (strcmp(kind, "cronjob") == 0)
         object = cronjob_of(s, words, first);
     else if (strcmp(kind, "namespace") == 0)
-        object = json_pack("{s:s, s:s, s:o}", "apiVersion", "v1", "kind", "Namespace", "metadata",
-                metadata_of(s, words, first));
+        object = json_pack(
+                "{s:s, s:s, s:o}", "apiVersion", "v1", "kind", "Namespace", "metadata", metadata_of(s, words, first));
     if (!object)
         scenario_fail(s, "'%s' cannot be made into an object", kind);
     return object;

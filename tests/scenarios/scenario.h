@@ -35,11 +35,11 @@ struct scenario {
     struct engine *engine;
     struct config *config;
     struct kube_config *kube_config;
-    struct strbuf config_text;  /* lines for the next start or reload */
-    json_t *items;              /* for the next list */
-    struct http_transfer *at;   /* the request that was expected last */
-    bool no_date;               /* answers carry no Date */
-    bool quiet[3];              /* namespaces, cronjobs, jobs: their watches are opened and ended without a word */
+    struct strbuf config_text; /* lines for the next start or reload */
+    json_t *items;             /* for the next list */
+    struct http_transfer *at;  /* the request that was expected last */
+    bool no_date;              /* answers carry no Date */
+    bool quiet[3];             /* namespaces, cronjobs, jobs: their watches are opened and ended without a word */
     bool stopped, finished;
     struct error finish_error;
     char token_path[64];
@@ -84,7 +84,8 @@ int kind_of_request(const struct http_transfer *transfer);
 bool request_is_watch(const struct http_transfer *transfer);
 /* An open watch of that kind that covers the namespace (NULL: any). */
 struct http_transfer *request_find_watch(int kind, const char *namespace);
-/* Whether a request is what words say from first on: "GET /path", "DELETE ns/name uid= rv=", "list KIND", "watch KIND". */
+/* Whether a request is what words say from first on: "GET /path", "DELETE ns/name uid= rv=", "list KIND", "watch KIND".
+ */
 bool request_is(const struct scenario *s, const struct http_transfer *transfer, const struct words *words, int first);
 bool request_is_wanted(const struct http_transfer *transfer); /* open and not expected yet */
 

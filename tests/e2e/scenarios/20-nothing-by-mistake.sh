@@ -28,6 +28,7 @@ scenario_a_hold_set_at_the_last_moment_is_honoured() {
 	jobs_list last | cut -f 3 | sort | diff -u "$SCENARIO_DIR/held" - || fail "what is left is not what was held"
 	audit_deletes sexton | awk -F '\t' '$4 == 200 {print $8}' | sort | comm -12 - "$SCENARIO_DIR/held" >"$SCENARIO_DIR/wrong"
 	[[ ! -s $SCENARIO_DIR/wrong ]] || fail "deleted although held: $(paste -sd ' ' "$SCENARIO_DIR/wrong")"
+	expect_eq "DELETEs before they were due" "" "$(audit_deletes sexton | awk -F '\t' -v due="$due" '$8 ~ /^job/ && $5 < due * 1000')"
 	note "$(wc -l <"$SCENARIO_DIR/held") held in time, $(wc -l <"$SCENARIO_DIR/too-late") not, $(audit_deletes sexton | cut -f 4 | grep -c 409 || true) DELETEs answered 409"
 	sexton_stop
 }

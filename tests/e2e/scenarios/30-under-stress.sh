@@ -76,13 +76,13 @@ scenario_one_forbidden_namespace_does_not_stop_the_others() {
 		apiVersion: rbac.authorization.k8s.io/v1
 		kind: RoleBinding
 		metadata: {name: e2e-sexton, namespace: mine-a}
-		roleRef: {apiGroup: rbac.authorization.k8s.io, kind: ClusterRole, name: e2e-sexton}
+		roleRef: {apiGroup: rbac.authorization.k8s.io, kind: ClusterRole, name: sexton}
 		subjects: [{apiGroup: rbac.authorization.k8s.io, kind: User, name: nobody}]
 		---
 		apiVersion: rbac.authorization.k8s.io/v1
 		kind: RoleBinding
 		metadata: {name: e2e-sexton, namespace: mine-c}
-		roleRef: {apiGroup: rbac.authorization.k8s.io, kind: ClusterRole, name: e2e-sexton}
+		roleRef: {apiGroup: rbac.authorization.k8s.io, kind: ClusterRole, name: sexton}
 		subjects: [{apiGroup: rbac.authorization.k8s.io, kind: User, name: nobody}]
 	RBAC
 	config_write $'delete-qps = 0\nnamespaces = mine-a, theirs, mine-c'

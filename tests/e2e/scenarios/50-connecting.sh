@@ -106,17 +106,15 @@ scenario_it_runs_as_a_kubectl_plugin() {
 
 # In a mount namespace of its own, the token is where a Pod has it.
 scenario_in_a_pod_it_uses_the_service_account() {
-	local dir=$SCENARIO_DIR user=system:serviceaccount:default:sexton
+	local dir=$SCENARIO_DIR user=system:serviceaccount:sexton:sexton
 	unshare -m true 2>/dev/null || skip "no mount namespaces here"
 	connect_world connect-pod
 	job_finish connect-pod job Complete
-	api_quiet GET /api/v1/namespaces/default/serviceaccounts/sexton ||
-		api POST /api/v1/namespaces/default/serviceaccounts '{"metadata": {"name": "sexton"}}' >/dev/null
 	mkdir "$dir/account"
-	api POST /api/v1/namespaces/default/serviceaccounts/sexton/token \
+	api POST /api/v1/namespaces/sexton/serviceaccounts/sexton/token \
 		'{"apiVersion": "authentication.k8s.io/v1", "kind": "TokenRequest", "spec": {"expirationSeconds": 3600}}' | jq -rj .status.token >"$dir/account/token"
 	cp "$E2E/tls/ca.crt" "$dir/account/ca.crt"
-	printf default >"$dir/account/namespace"
+	printf sexton >"$dir/account/namespace"
 	cat >"$dir/pod" <<-'POD'
 		set -eu
 		mount -t tmpfs none "$(readlink -f /var/run)"
