@@ -512,6 +512,15 @@ static void lift_namespace(struct reconcile *r, const char *namespace) {
     free(f);
 }
 
+/* The row says `deleting`, and that is over: say again what is decided. Unless the DELETE may have taken effect. */
+static void restate(struct reconcile *r, struct store_entry *entry) {
+    entry->policy_mark = 0;
+    if (entry->uncertain)
+        return;
+    struct decision decision = decide(r, entry->job);
+    note_decision(r, entry, &decision, true);
+}
+
 /* It did not work this time. */
 static void retry_or_give_up(struct reconcile *r, struct store_entry *entry, int64_t wait_ms, const char *why) {
     const struct job *job = entry->job;
@@ -524,13 +533,14 @@ static void retry_or_give_up(struct reconcile *r, struct store_entry *entry, int
     if (!give_up) {
         log_warn("a deletion did not work and is tried again", log_job(job->namespace, job->name),
                 log_text("uid", job->uid), log_duration("retry_in", wait_ms), log_text("error", why));
-        entry->policy_mark = 0;
+        restate(r, entry);
         try_later(r, entry, wait_ms);
         return;
     }
     log_error("a deletion did not work", log_job(job->namespace, job->name), log_text("uid", job->uid),
             log_text("error", why));
     r->counts.failed++;
+    restate(r, entry);
     set_phase(r, entry, PHASE_FAILED);
 }
 
@@ -566,7 +576,7 @@ static void on_conflict(struct reconcile *r, struct store_entry *entry, const st
         retry_or_give_up(r, entry, 0, answer->message);
         return;
     }
-    entry->policy_mark = 0;
+    restate(r, entry);
     entry->attempts++;
     /* While watching, its event is most likely on the way, and makes the look unnecessary. */
     try_later(r, entry, r->settings.one_pass ? 0 : backoff_of(entry));

@@ -36,6 +36,8 @@ struct http_transfer {
     struct http_transfer *next, *previous;
     CURL *easy;
     struct curl_slist *headers, *connect_to;
+    char *body;
+    size_t body_len, body_sent;
     void *arg;
     void (*on_head)(void *arg, int status);
     enum http_data_result (*on_data)(void *arg, struct http_transfer *transfer, const char *data, size_t len);
@@ -67,6 +69,7 @@ static void transfer_free(struct http_transfer *t) {
     curl_easy_cleanup(t->easy);
     curl_slist_free_all(t->headers);
     curl_slist_free_all(t->connect_to);
+    free(t->body);
     free(t);
 }
 
@@ -245,6 +248,37 @@ static size_t header_callback(char *line, size_t size, size_t n, void *arg) {
     return len;
 }
 
+static size_t read_callback(char *buffer, size_t size, size_t n, void *arg) {
+    struct http_transfer *t = arg;
+    size_t room = size * n, left = t->body_len - t->body_sent;
+    size_t taken = left < room ? left : room;
+    memcpy(buffer, t->body + t->body_sent, taken);
+    t->body_sent += taken;
+    return taken;
+}
+
+/* When a connection that was used before ends without an answer, libcurl would send the request once more. What has a body
+ * must not be repeated unasked: the first one may have been acted on. Refusing to rewind makes that a failure. */
+static int refuse_to_rewind(void *arg, curl_off_t offset, int origin) {
+    (void)arg;
+    (void)offset;
+    (void)origin;
+    return CURL_SEEKFUNC_FAIL;
+}
+
+static int set_body(struct http_transfer *t, const char *body, struct error *err) {
+    t->body = strdup(body);
+    if (!t->body)
+        return error_nomem(err);
+    t->body_len = strlen(body);
+    curl_easy_setopt(t->easy, CURLOPT_POST, 1L);
+    curl_easy_setopt(t->easy, CURLOPT_POSTFIELDSIZE_LARGE, (curl_off_t)t->body_len);
+    curl_easy_setopt(t->easy, CURLOPT_READFUNCTION, read_callback);
+    curl_easy_setopt(t->easy, CURLOPT_READDATA, t);
+    curl_easy_setopt(t->easy, CURLOPT_SEEKFUNCTION, refuse_to_rewind);
+    return 0;
+}
+
 static int socket_options(void *arg, curl_socket_t fd, curlsocktype purpose) {
     (void)arg;
     (void)purpose;
@@ -323,12 +357,10 @@ static int prepare(struct http_transfer *t, const struct http_request *request, 
         return -1;
     curl_easy_setopt(easy, CURLOPT_SUPPRESS_CONNECT_HEADERS, 1L);
     curl_easy_setopt(easy, CURLOPT_PROTOCOLS_STR, "http,https");
-    curl_easy_setopt(easy, CURLOPT_CUSTOMREQUEST, request->method);
     curl_easy_setopt(easy, CURLOPT_HTTPHEADER, t->headers);
-    if (request->body) {
-        curl_easy_setopt(easy, CURLOPT_POSTFIELDSIZE_LARGE, (curl_off_t)strlen(request->body));
-        curl_easy_setopt(easy, CURLOPT_COPYPOSTFIELDS, request->body);
-    }
+    if (request->body && set_body(t, request->body, err) < 0)
+        return -1;
+    curl_easy_setopt(easy, CURLOPT_CUSTOMREQUEST, request->method);
     curl_easy_setopt(easy, CURLOPT_HTTP_VERSION,
             request->lane == HTTP_LANE_OWN ? (long)CURL_HTTP_VERSION_1_1 : (long)CURL_HTTP_VERSION_2TLS);
     curl_easy_setopt(easy, CURLOPT_PIPEWAIT, request->lane == HTTP_LANE_OWN ? 0L : 1L);

@@ -428,6 +428,9 @@ cluster_clear() {
 			'{method: "DELETE", path: "/apis/batch/v1/namespaces/\(.)/jobs", body: {kind: "DeleteOptions", apiVersion: "v1", propagationPolicy: "Background"}}' |
 			bulk >/dev/null
 	done
+	# Their Pods go with them; those of a Job that was deleted in the wrong way do not.
+	api GET /api/v1/pods | jq -c '.items[] | {method: "DELETE", path: "/api/v1/namespaces/\(.metadata.namespace)/pods/\(.metadata.name)?gracePeriodSeconds=0"}' |
+		bulk >/dev/null
 	api_count_is /api/v1/pods 0 || wait_until 60 "the Pods of the last scenario to go" api_count_is /api/v1/pods 0
 }
 

@@ -20,7 +20,7 @@ scenario_a_hold_set_at_the_last_moment_is_honoured() {
 	sed -n 's/^200 //p' "$SCENARIO_DIR/answers" | sort >"$SCENARIO_DIR/held"
 	sed -n 's/^404 //p' "$SCENARIO_DIR/answers" | sort >"$SCENARIO_DIR/too-late"
 	expect_eq "answers" 600 $(($(wc -l <"$SCENARIO_DIR/held") + $(wc -l <"$SCENARIO_DIR/too-late")))
-	wait_until 15 "those that were not held to be recorded as deleted" deleted_count_is "$(wc -l <"$SCENARIO_DIR/too-late")"
+	wait_until 15 "those that were not held to be recorded as deleted" deleted_count_ge "$(wc -l <"$SCENARIO_DIR/too-late")"
 	# Another Job comes and goes: by then sexton has decided about all of these.
 	job_create last control '{"annotations": {"sexton.dev/ttl-after-success": "0s"}}'
 	job_finish last control Complete
@@ -28,7 +28,7 @@ scenario_a_hold_set_at_the_last_moment_is_honoured() {
 	jobs_list last | cut -f 3 | sort | diff -u "$SCENARIO_DIR/held" - || fail "what is left is not what was held"
 	audit_deletes sexton | awk -F '\t' '$4 == 200 {print $8}' | sort | comm -12 - "$SCENARIO_DIR/held" >"$SCENARIO_DIR/wrong"
 	[[ ! -s $SCENARIO_DIR/wrong ]] || fail "deleted although held: $(paste -sd ' ' "$SCENARIO_DIR/wrong")"
-	expect_eq "DELETEs before they were due" "" "$(audit_deletes sexton | awk -F '\t' -v due="$due" '$8 ~ /^job/ && $5 < due * 1000')"
+	expect_eq "DELETEs before they were due" "" "$(audit_deletes sexton | awk -F '\t' -v due="$due" '$8 ~ /^job/ && $5 < due * 1000' | sed -n 1,3p)"
 	note "$(wc -l <"$SCENARIO_DIR/held") held in time, $(wc -l <"$SCENARIO_DIR/too-late") not, $(audit_deletes sexton | cut -f 4 | grep -c 409 || true) DELETEs answered 409"
 	sexton_stop
 }
@@ -158,7 +158,7 @@ scenario_a_controller_killed_in_the_middle_loses_and_repeats_nothing() {
 		# (One that was cut off on its way has no body in the audit log, and was refused with 500.)
 		audit_deletes sexton | awk -F '\t' '!($1 == "-" && $4 == 500) {print $1}' | sort -u >"$SCENARIO_DIR/sent"
 		register "SELECT job_uid FROM runs WHERE delete_requested_at IS NOT NULL" | sort >"$SCENARIO_DIR/intended"
-		expect_eq "DELETEs without a record after kill -9" "" "$(comm -23 "$SCENARIO_DIR/sent" "$SCENARIO_DIR/intended")"
+		expect_eq "DELETEs without a record after kill -9" "" "$(comm -23 "$SCENARIO_DIR/sent" "$SCENARIO_DIR/intended" | sed -n 1,3p)"
 	done
 	sexton_start
 	wait_until 20 "all to be gone" jobs_count_is killed 0
