@@ -341,17 +341,13 @@ static int unknown_key(struct parse *parse, const char *key) {
             close = options[i].key;
         }
     }
-    error_set(parse->err, ERROR_USAGE, "unknown key '%s' in [%s%s]%s%s%s", strbuf_text(&shown),
-            glob ? "namespace " : parse->section, glob ? glob : "",
-            elsewhere ? "; it belongs in ["
-            : close   ? "; did you mean '"
-                      : "",
-            elsewhere ? elsewhere
-            : close   ? close
-                      : "",
-            elsewhere ? "]"
-            : close   ? "'?"
-                      : "");
+    char hint[96] = "";
+    if (elsewhere)
+        snprintf(hint, sizeof hint, "; it belongs in [%s]", elsewhere);
+    else if (close)
+        snprintf(hint, sizeof hint, "; did you mean '%s'?", close);
+    error_set(parse->err, ERROR_USAGE, "unknown key '%s' in [%s%s]%s", strbuf_text(&shown),
+            glob ? "namespace " : parse->section, glob ? glob : "", hint);
     strbuf_finish(&shown);
     return -1;
 }
@@ -621,11 +617,14 @@ int config_load(const char *path, struct config **ret, struct error *err) {
     return 0;
 }
 
-int config_set(
-        struct config *config, const char *section, const char *key, const char *value, struct error *err) {
+int config_set(struct config *config, const char *section, const char *key, const char *value, struct error *err) {
     for (size_t i = 0; i < OPTIONS; i++) {
-        if (strcmp(options[i].section, section) == 0 && strcmp(options[i].key, key) == 0)
-            return set_option(&options[i], value, 0, config, err);
+        if (!options[i].preset || strcmp(options[i].section, section) != 0 || strcmp(options[i].key, key) != 0)
+            continue;
+        if (set_option(&options[i], value, 0, config, err) < 0)
+            return -1;
+        config->policy.cronjob_settle_ms = config->cronjob_settle_ms;
+        return 0;
     }
     return error_set(err, ERROR_USAGE, "there is no option %s in [%s]", key, section);
 }

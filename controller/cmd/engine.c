@@ -31,6 +31,7 @@ struct feed {
     uint32_t generation;
     bool complete; /* a whole list was seen */
     bool healthy;  /* the last word from it was a good one */
+    bool failed;      /* and that was logged */
     bool catching_up; /* the watch is open again, and what was missed is on its way */
 };
 
@@ -362,16 +363,25 @@ static void feed_watching(void *arg) {
     struct feed *feed = arg;
     if (feed->healthy)
         return;
-    log_info("watching again", log_text("resource", kind_names[feed->kind]),
-            log_text("namespace", feed->source->namespace));
+    if (feed->failed)
+        log_info("watching again", log_text("resource", kind_names[feed->kind]),
+                log_text("namespace", feed->source->namespace));
+    feed->failed = false;
     feed->catching_up = true;
     loop_timer_start(feed->source->engine->catch_up_timer, CATCH_UP_MS);
+}
+
+static void feed_ended(void *arg) {
+    struct feed *feed = arg;
+    feed->healthy = feed->catching_up = false;
+    update_freshness(feed->source);
 }
 
 static void feed_failed(void *arg, const struct reflector_failure *failure) {
     struct feed *feed = arg;
     struct engine *e = feed->source->engine;
     feed->healthy = feed->catching_up = false;
+    feed->failed = true;
     update_freshness(feed->source);
     log_error(strcmp(failure->doing, "list") == 0 ? "list failed" : "watch failed",
             log_text("resource", kind_names[feed->kind]), log_text("namespace", feed->source->namespace),
@@ -439,6 +449,7 @@ static int create_feed(struct source *source, enum kind kind, struct error *err)
             .complete = feed_complete,
             .has_room = feed_has_room,
             .watching = feed_watching,
+            .ended = feed_ended,
             .failed = feed_failed};
     bool fits = !strbuf_failed(&path) && !strbuf_failed(&query);
     feed->reflector = fits ? reflector_create(e->loop, e->client, &settings, &handler, err) : NULL;

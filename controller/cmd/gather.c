@@ -159,7 +159,7 @@ static int salvage(struct file_reader *reader, const char *json, size_t len, con
         strbuf_add(&clean, json + i, n);
         i += n;
     }
-    json_t *object = json_loadb(strbuf_text(&clean), clean.len, 0, NULL);
+    json_t *object = json_loadb(strbuf_text(&clean), clean.len, JSON_ALLOW_NUL, NULL);
     strbuf_finish(&clean);
     if (!object)
         return error_set(reader->err, ERROR_USAGE, "not JSON: %s", why->text);
@@ -175,7 +175,7 @@ static int file_item(void *arg, const char *json, size_t len, const char *aside,
     (void)aside_len;
     json_error_t why;
     reader->items++;
-    json_t *object = json_loadb(json, len, JSON_REJECT_DUPLICATES | JSON_DECODE_ANY, &why);
+    json_t *object = json_loadb(json, len, JSON_REJECT_DUPLICATES | JSON_DECODE_ANY | JSON_ALLOW_NUL, &why);
     if (!object)
         return salvage(reader, json, len, &why);
     int result = take_object(reader, object);

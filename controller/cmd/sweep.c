@@ -21,7 +21,7 @@ struct sweep_command {
     struct loop *loop;
     struct engine *engine;
     struct loop_timer *timer;
-    bool finished;
+    bool finished, ran;
     struct error why;
     struct reconcile_counts counts;
 };
@@ -113,6 +113,7 @@ static int run(struct sweep_command *c, struct error *err) {
         engine_start(c->engine);
         loop_run(c->loop);
         c->counts = engine_count(c->engine);
+        c->ran = engine_is_synced(c->engine);
         if (c->progress)
             fprintf(stderr, "\r\033[K");
     }
@@ -157,7 +158,7 @@ int cmd_sweep(int argc, char **argv) {
         log_error("not everything that was seen is in the register; the next pass sees it again");
         code = EXIT_FAILED;
     }
-    if (c.finished && c.why.kind == ERROR_NONE)
+    if (c.finished && c.ran)
         print_summary(&c);
     if (c.counts.failed > 0)
         code = EXIT_FAILED;

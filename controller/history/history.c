@@ -81,10 +81,10 @@ int history_request_check(const struct history_request *request, struct error *e
     return 0;
 }
 
-/* ttl tells most: it was us. unknown tells least. */
+/* ttl tells most: it was us. After an unknown end, an event that comes late does not tell whose it was. */
 static int cause_rank(enum run_cause cause) {
     static const int ranks[] = {
-            [RUN_CAUSE_NONE] = 0, [RUN_CAUSE_UNKNOWN] = 1, [RUN_CAUSE_EXTERNAL] = 2, [RUN_CAUSE_TTL] = 3};
+            [RUN_CAUSE_NONE] = 0, [RUN_CAUSE_UNKNOWN] = 1, [RUN_CAUSE_EXTERNAL] = 1, [RUN_CAUSE_TTL] = 2};
     return ranks[cause];
 }
 

@@ -43,6 +43,7 @@ struct reconcile {
     int64_t tokens_milli, tokens_at_ms;
     int64_t paused_until_ms; /* monotonic */
     struct backoff pause;
+    int pauses_in_row; /* without a deletion that worked in between */
     bool pause_told, no_date_told;
     struct reconcile_counts counts; /* the running ones: recorded, deleted, would_delete, failed */
 };
@@ -255,7 +256,7 @@ static void evaluate(struct reconcile *r, struct store_entry *entry) {
 
 static void submit_gone(struct reconcile *r, struct store_entry *entry, struct run *run, enum run_cause cause) {
     const struct job *job = entry->job;
-    if (cause != RUN_CAUSE_TTL)
+    if (cause != RUN_CAUSE_TTL && !entry->counted)
         log_info("job is gone, deleted by someone else", log_job(job->namespace, job->name), log_text("uid", job->uid),
                 log_text("outcome", outcome_name(job->outcome)), log_text("cause", run_cause_name(cause)));
     if (is_dry(r)) {
@@ -313,8 +314,8 @@ static void seems_gone(struct reconcile *r, struct store_entry *entry, struct ru
         return;
     }
     entry->gone = false;
-    entry->ghost = true;
-    look(r, entry);
+    entry->ghost = entry->look_first = true;
+    try_later(r, entry, 0); /* there it waits for its turn: there may be thousands */
 }
 
 /* ---- deletion ---- */
@@ -350,6 +351,11 @@ static bool namespace_lets(struct reconcile *r, struct store_entry *entry, int64
     if (mono_ms >= f->until_ms && !f->probing) {
         f->probing = true;
         return true;
+    }
+    if (r->settings.one_pass) {
+        r->counts.failed++;
+        set_phase(r, entry, PHASE_FAILED);
+        return false;
     }
     int64_t wait_ms = f->until_ms > mono_ms ? f->until_ms - mono_ms : RECONCILE_BACKOFF_FIRST_MS;
     try_later(r, entry, wait_ms + (int64_t)random_below(RECONCILE_BACKOFF_FIRST_MS));
@@ -424,6 +430,8 @@ static void take_back(struct reconcile *r, struct store_entry *entry) {
     evaluate(r, entry);
 }
 
+static void retry_or_give_up(struct reconcile *r, struct store_entry *entry, int64_t wait_ms, const char *why);
+
 void reconcile_on_durable(struct reconcile *r, const struct history_request *request) {
     struct store_entry *entry = store_find(&r->store, request->uid);
     if (request->run && request->op != HISTORY_DELETED && !(entry && entry->told)) {
@@ -459,11 +467,25 @@ void reconcile_on_refused(struct reconcile *r, const struct history_request *req
     entry->recorded = false;
     entry->look_first = true;
     entry->policy_mark = 0;
-    if (entry->phase == PHASE_INTENT || entry->phase == PHASE_IDLE) {
-        entry->attempts++;
-        try_later(r, entry, backoff_of(entry));
-    }
+    if (entry->phase == PHASE_INTENT || entry->phase == PHASE_IDLE)
+        retry_or_give_up(r, entry, 0, "the register does not take its record");
     r->ports.wake(r->ports.arg);
+}
+
+/* One pass: the API server will not have any of it, so what is still due has failed. */
+static void end_pass(struct reconcile *r, const char *why) {
+    if (r->stopped)
+        return;
+    log_error("the pass ends early", log_text("error", why));
+    r->stopped = true;
+    int64_t now_ms = safe_now(r);
+    for (struct store_entry *entry = r->store.entries; entry; entry = entry->hh.next) {
+        bool was_due = entry->due.index != HEAP_OUTSIDE && entry->due.key <= now_ms;
+        if (entry->phase != PHASE_IDLE || !(was_due || entry->retry.index != HEAP_OUTSIDE))
+            continue;
+        r->counts.failed++;
+        set_phase(r, entry, PHASE_FAILED);
+    }
 }
 
 /* Stop all deletions for a while: the API server is in trouble, or says so. */
@@ -472,6 +494,11 @@ static void pause_all(struct reconcile *r, int64_t retry_after_ms, const char *w
         return; /* one of many that were in flight at the same bad moment */
     int64_t wait_ms = retry_after_ms >= 0 ? retry_after_ms : backoff_take(&r->pause);
     int64_t until_ms = clock_mono_ms() + wait_ms;
+    r->pauses_in_row++;
+    if (r->settings.one_pass && (wait_ms > RECONCILE_PASS_WAIT_MAX_MS || r->pauses_in_row > RECONCILE_PASS_ATTEMPTS)) {
+        end_pass(r, why);
+        return;
+    }
     if (until_ms <= r->paused_until_ms)
         return;
     r->paused_until_ms = until_ms;
@@ -529,7 +556,7 @@ static void retry_or_give_up(struct reconcile *r, struct store_entry *entry, int
     if (wait_ms < backoff_ms)
         wait_ms = backoff_ms;
     bool give_up = r->settings.one_pass &&
-                   (entry->attempts >= RECONCILE_PASS_ATTEMPTS || wait_ms > RECONCILE_PASS_WAIT_MAX_MS);
+                   (r->stopped || entry->attempts >= RECONCILE_PASS_ATTEMPTS || wait_ms > RECONCILE_PASS_WAIT_MAX_MS);
     if (!give_up) {
         log_warn("a deletion did not work and is tried again", log_job(job->namespace, job->name),
                 log_text("uid", job->uid), log_duration("retry_in", wait_ms), log_text("error", why));
@@ -551,6 +578,7 @@ static void accept_deletion(struct reconcile *r, struct store_entry *entry, cons
     bool terminating = kind && strcmp(kind, "Job") == 0; /* finalizers: it is on its way, but still there */
     backoff_reset(&r->pause);
     r->pause_told = false;
+    r->pauses_in_row = 0;
     lift_namespace(r, job->namespace);
     entry->attempts = 0;
     r->counts.deleted++;
@@ -686,6 +714,7 @@ static void take_job(struct reconcile *r, uint16_t source, const struct job *job
         struct job *copy = job_copy(job, NULL);
         if (!copy || (!entry && !(entry = store_add(&r->store, copy)))) {
             log_error("out of memory: a Job was not taken in", log_job(job->namespace, job->name));
+            reconcile_list_is_partial(r, source);
             return;
         }
         if (entry->job != copy)
@@ -697,6 +726,10 @@ static void take_job(struct reconcile *r, uint16_t source, const struct job *job
         entry->changed = entry->phase == PHASE_INTENT || entry->phase == PHASE_LOOKING;
         entry->counted = entry->counted && entry->phase == PHASE_CONFIRMING;
         entry->ghost = false;
+        if (r->settings.has_selector)
+            entry->gone = false; /* it was out of the selection for a moment */
+        if (job->deletion_ms == TIME_NONE)
+            entry->uncertain = false; /* it lives: what had no answer had no effect */
         /* This is the look that was wanted. */
         entry->look_first = false;
         heap_remove(&r->retry, &entry->retry);
@@ -744,6 +777,7 @@ void reconcile_on_job_deleted(
             return;
         entry->source = source;
         entry->generation = r->generations[source];
+        entry->counted = true; /* never heard of, or heard of twice: no news for the log */
     }
     struct run *run = evidence_of(r, &job, object, template, template_len);
     seems_gone(r, entry, run);
@@ -842,6 +876,8 @@ static void on_found(struct reconcile *r, struct store_entry *entry, const json_
         /* It is there, but not in what we watch: it left the selection, and is none of ours any more. */
         log_info("the Job is no longer selected", log_job(entry->job->namespace, entry->job->name),
                 log_text("uid", uid));
+        const struct run_policy kept = {.state = RUN_KEPT, .ttl_ms = RUN_UNKNOWN, .due_at_ms = TIME_NONE};
+        submit(r, HISTORY_POLICY, entry->job->uid, NULL, &kept, RUN_CAUSE_NONE);
         forget(r, entry);
         return;
     }
@@ -849,6 +885,13 @@ static void on_found(struct reconcile *r, struct store_entry *entry, const json_
     if (entry->changed) {
         /* An event overtook the answer, and knows better. */
         evaluate(r, entry);
+        return;
+    }
+    const char *version = json_string_value(json_object_get(metadata, "resourceVersion"));
+    if (r->settings.has_selector && !same_text(version, entry->job->resource_version)) {
+        /* GET knows no selector: what it found may be none of ours any more. Only the watch, or the next pass, can tell. */
+        entry->look_first = true;
+        retry_or_give_up(r, entry, 0, "it has changed, and may no longer be selected");
         return;
     }
     struct error err = {0};
@@ -956,6 +999,10 @@ int64_t reconcile_run(struct reconcile *r) {
     run_retries(r, mono_ms);
     run_due(r, mono_ms, now_ms);
     int64_t wait_ms = RECONCILE_SLEEP_MAX_MS;
+    if (now_ms == TIME_NONE && heap_peek(&r->due) && heap_peek(&r->due)->key <= clock_wall_ms() && !r->no_date_told) {
+        log_warn("the API server's answers have no Date, so its clock is not known: nothing is deleted");
+        r->no_date_told = true;
+    }
     struct heap_node *retry = heap_peek(&r->retry), *due = heap_peek(&r->due);
     if (retry && retry->key > mono_ms)
         wait_ms = smaller(wait_ms, retry->key - mono_ms);
@@ -980,7 +1027,7 @@ int64_t reconcile_in_flight(const struct reconcile *r) {
 bool reconcile_is_done(const struct reconcile *r) {
     const struct heap_node *due = heap_peek(&r->due);
     int64_t now_ms = safe_now(r);
-    return r->in_flight == 0 && !heap_peek(&r->retry) && (!due || (now_ms != TIME_NONE && due->key > now_ms));
+    return r->in_flight == 0 && !heap_peek(&r->retry) && (!due || r->stopped || (now_ms != TIME_NONE && due->key > now_ms));
 }
 
 struct reconcile_counts reconcile_count(const struct reconcile *r) {

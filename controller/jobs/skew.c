@@ -14,6 +14,14 @@ void skew_sample(struct skew *skew, int64_t sent_ms, int64_t received_ms, int64_
             .low_ms = date_ms - received_ms,
             .high_ms = date_ms + DATE_RESOLUTION_MS - sent_ms,
             .at_ms = received_ms};
+    if (skew->known && received_ms < skew->at_ms) {
+        /* An old answer that ends only now (a watch): it may add to what is known, and never undo it. */
+        if (sample.low_ms > skew->low_ms && sample.low_ms <= skew->high_ms)
+            skew->low_ms = sample.low_ms;
+        if (sample.high_ms < skew->high_ms && sample.high_ms >= skew->low_ms)
+            skew->high_ms = sample.high_ms;
+        return;
+    }
     if (skew->known) {
         int64_t drift_ms = drift_since(skew, received_ms);
         int64_t low_ms = skew->low_ms - drift_ms, high_ms = skew->high_ms + drift_ms;

@@ -240,6 +240,12 @@ static size_t header_callback(char *line, size_t size, size_t n, void *arg) {
     } else if (header_is(line, len, "Retry-After", value, sizeof value)) {
         char *end;
         long long seconds = strtoll(value, &end, 10);
+        int64_t until_ms;
+        if (timestamp_parse_http(value, &until_ms)) {
+            seconds = (until_ms - clock_wall_ms()) / 1000;
+            seconds = seconds > 0 ? seconds : 0;
+            end = value + strlen(value);
+        }
         if (end != value && *end == '\0' && seconds >= 0)
             t->result.retry_after_ms = (seconds < RETRY_AFTER_MAX_S ? seconds : RETRY_AFTER_MAX_S) * 1000;
     } else if (header_is(line, len, "Date", value, sizeof value)) {
@@ -365,6 +371,8 @@ static int prepare(struct http_transfer *t, const struct http_request *request, 
             request->lane == HTTP_LANE_OWN ? (long)CURL_HTTP_VERSION_1_1 : (long)CURL_HTTP_VERSION_2TLS);
     curl_easy_setopt(easy, CURLOPT_PIPEWAIT, request->lane == HTTP_LANE_OWN ? 0L : 1L);
     curl_easy_setopt(easy, CURLOPT_NOSIGNAL, 1L);
+    /* Do not wait for a name resolver's thread when a transfer is given up: that would hold up the loop. */
+    curl_easy_setopt(easy, CURLOPT_QUICK_EXIT, 1L);
     curl_easy_setopt(easy, CURLOPT_TIMEOUT_MS, (long)request->timeout_ms);
     curl_easy_setopt(easy, CURLOPT_CONNECTTIMEOUT_MS, (long)HTTP_CONNECT_TIMEOUT_MS);
     curl_easy_setopt(easy, CURLOPT_TCP_KEEPALIVE, 1L);
@@ -477,7 +485,10 @@ static void act_on_transfers(struct http *http) {
                 complete(t, CURLE_OUT_OF_MEMORY);
         } else if (t->paused && t->resume) {
             t->paused = t->resume = false;
-            curl_easy_pause(t->easy, CURLPAUSE_CONT);
+            /* It may deliver at once; and what fails then is told by nobody else. */
+            CURLcode code = curl_easy_pause(t->easy, CURLPAUSE_CONT);
+            if (code != CURLE_OK && !t->cancelled)
+                complete(t, code);
         }
     }
 }

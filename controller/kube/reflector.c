@@ -10,6 +10,9 @@
 #include "kube/framer.h"
 
 #define PATH_MAX_BYTES 8192
+#define WATCH_OPEN_TIMEOUT_MS 30000 /* the headers of a watch come at once; who waits for them knows nothing new */
+/* The API server takes a NUL in an annotation of anybody's; whether it matters is for those who read it to judge. */
+#define REFLECTOR_JSON (JSON_REJECT_DUPLICATES | JSON_ALLOW_NUL)
 
 enum state { IDLE, LISTING, WATCHING, WAITING, STOPPED };
 
@@ -135,7 +138,7 @@ static const char *text_at(const json_t *object, const char *key) {
 static int list_item(void *arg, const char *json, size_t len, const char *aside, size_t aside_len) {
     struct reflector *r = arg;
     json_error_t why;
-    json_t *object = json_loadb(json, len, JSON_REJECT_DUPLICATES, &why);
+    json_t *object = json_loadb(json, len, REFLECTOR_JSON, &why);
     if (object)
         r->handler.item(r->handler.arg, REFLECTOR_LISTED, object, aside, aside_len);
     else
@@ -146,7 +149,7 @@ static int list_item(void *arg, const char *json, size_t len, const char *aside,
 
 static int list_envelope(void *arg, const char *json, size_t len) {
     struct reflector *r = arg;
-    json_t *envelope = json_loadb(json, len, 0, NULL);
+    json_t *envelope = json_loadb(json, len, JSON_ALLOW_NUL, NULL);
     const json_t *metadata = json_object_get(envelope, "metadata");
     replace_text(&r->resource_version, text_at(metadata, "resourceVersion"));
     replace_text(&r->continue_token, text_at(metadata, "continue"));
@@ -189,11 +192,13 @@ static void watch_event(struct reflector *r, const json_t *frame, const char *as
 static int watch_item(void *arg, const char *json, size_t len, const char *aside, size_t aside_len) {
     struct reflector *r = arg;
     json_error_t why;
-    json_t *frame = json_loadb(json, len, JSON_REJECT_DUPLICATES, &why);
-    if (frame)
+    json_t *frame = json_loadb(json, len, REFLECTOR_JSON, &why);
+    if (frame) {
         watch_event(r, frame, aside, aside_len);
-    else
+    } else {
         r->handler.unreadable(r->handler.arg, why.text);
+        r->gone = true; /* what it was about is unknown from here on: list again */
+    }
     json_decref(frame);
     return 0;
 }
@@ -255,6 +260,7 @@ static void on_listed(void *arg, const struct client_answer *answer) {
 
 static void on_watch_opened(void *arg) {
     struct reflector *r = arg;
+    loop_timer_stop(r->timer);
     r->opened_ms = clock_mono_ms();
     r->handler.watching(r->handler.arg);
 }
@@ -263,6 +269,8 @@ static void on_watch_ended(void *arg, const struct client_answer *answer) {
     struct reflector *r = arg;
     r->call = NULL;
     r->paused = false;
+    loop_timer_stop(r->timer);
+    r->handler.ended(r->handler.arg);
     int64_t lasted_ms = r->opened_ms ? clock_mono_ms() - r->opened_ms : 0;
     if (r->opened_ms && lasted_ms >= REFLECTOR_HEALTHY_MS) {
         backoff_reset(&r->backoff);
@@ -276,6 +284,9 @@ static void on_watch_ended(void *arg, const struct client_answer *answer) {
         /* What was understood up to here was taken over, so the watch can go on from there. */
         fail(r, "watch", 0, r->parse_error.text, 0);
     } else if (answer->status != 200) {
+        /* A request that the server does not understand will not get better: begin with a list. */
+        if (answer->status == 400 || answer->status == 404)
+            forget_list(r);
         fail(r, "watch", answer->status, answer->message, answer->retry_after_ms);
     } else if (framer_end(r->framer, &r->parse_error) < 0) {
         fail(r, "watch", 0, r->parse_error.text, 0);
@@ -337,12 +348,20 @@ static int start_request(struct reflector *r, bool watch, struct error *err) {
 static void go_on(void *arg) {
     struct reflector *r = arg;
     struct error err = {0};
+    if (r->state == WATCHING) {
+        client_cancel(r->call);
+        r->call = NULL;
+        fail(r, "watch", 0, "the API server does not answer", 0);
+        return;
+    }
     bool watch = r->resource_version && !r->continue_token && !r->begun;
     if (!watch && !r->continue_token) {
         r->begun = true;
         r->handler.begin(r->handler.arg);
     }
     r->state = watch ? WATCHING : LISTING;
+    if (watch)
+        loop_timer_start(r->timer, WATCH_OPEN_TIMEOUT_MS);
     if (start_request(r, watch, &err) < 0)
         fail(r, watch ? "watch" : "list", 0, err.text, 0);
 }

@@ -12,8 +12,8 @@
 #include "jobs/reconcile.h"
 #include "kube/kubeconfig.h"
 
-#define ENGINE_STOP_GRACE_MS \
-    8000 /* for what is in flight when a signal comes: Kubernetes kills after 30 s, people after 10 */
+/* For what is in flight when a signal comes: Kubernetes kills after 30 s, people after 10. */
+#define ENGINE_STOP_GRACE_MS 7000
 #define ENGINE_FLUSH_GRACE_MS 1500 /* then for the register */
 
 struct engine;

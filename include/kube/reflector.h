@@ -56,6 +56,8 @@ struct reflector_handler {
     bool (*has_room)(void *arg);
     /* The watch is open: from now on what the handler knows is fresh. */
     void (*watching)(void *arg);
+    /* The watch ended, in good order or not: what the handler knows may be stale until watching(). */
+    void (*ended)(void *arg);
     /* It failed, and what the handler knows may be stale until watching(). */
     void (*failed)(void *arg, const struct reflector_failure *failure);
 };

@@ -93,13 +93,14 @@ part_stop() { # part_stop NAME [SECONDS]: SIGTERM, and SIGKILL for one that take
 	rm -f "$E2E/$1.pid"
 }
 
+port_free() { ! (: <"/dev/tcp/127.0.0.1/$1") 2>/dev/null; }
 free_ports() { # free_ports N: that many loopback ports that nobody listens on now
 	local port found=0 seen=' '
 	while [[ $found -lt $1 ]]; do
 		port=$((20000 + RANDOM % 12000))
 		[[ $seen != *" $port "* ]] || continue
 		seen+="$port "
-		if ! (: <"/dev/tcp/127.0.0.1/$port") 2>/dev/null; then
+		if port_free "$port"; then
 			echo "$port"
 			found=$((found + 1))
 		fi
@@ -147,6 +148,15 @@ cluster_start() {
 	[[ $E2E_KCM == 0 ]] || wait_until 30 "the first service account" api_quiet GET /api/v1/namespaces/default/serviceaccounts/default
 }
 
+# The shell that a scenario runs in, and the commands that it waits for
+SCENARIO_PID=
+scenario_abandon() {
+	[[ -n $SCENARIO_PID ]] || return 0
+	pkill -TERM -P "$SCENARIO_PID" || true
+	kill -KILL "$SCENARIO_PID" 2>/dev/null || true
+	SCENARIO_PID=
+}
+
 cluster_stop() {
 	local part
 	for part in kube-controller-manager kube-apiserver etcd; do part_stop "$part" 2; done
@@ -157,6 +167,8 @@ cluster_stop() {
 cluster_exit() {
 	trap '' INT TERM HUP
 	trap - EXIT
+	scenario_abandon
+	sexton_reap "$E2E"/*/pids "$E2E"/*/*/pids
 	cluster_stop
 	if [[ $1 -ne 0 || ${E2E_KEEP:-0} == 1 ]]; then
 		rm -rf "$E2E/tls" "$E2E/kubeconfig" "$E2E/tokens.csv"
@@ -241,6 +253,8 @@ etcd_start() {
 apiserver_start() {
 	local gates=()
 	[[ $E2E_MINOR -ge 21 ]] || gates=(--feature-gates=TTLAfterFinished=true)
+	# A process that was killed has its port for as long as one of its threads is still on the way out.
+	wait_until 10 "port $API_PORT to be free" port_free "$API_PORT"
 	part_spawn kube-apiserver "$E2E_ASSETS/kube-apiserver" --etcd-servers="http://127.0.0.1:$ETCD_PORT" \
 		--bind-address=127.0.0.1 --secure-port="$API_PORT" --advertise-address=127.0.0.1 --endpoint-reconciler-type=none \
 		--tls-cert-file="$E2E/tls/apiserver.crt" --tls-private-key-file="$E2E/tls/apiserver.key" --client-ca-file="$E2E/tls/ca.crt" \
@@ -519,16 +533,18 @@ sexton_kill() {
 	wait "$SEXTON_PID" 2>/dev/null || true
 	SEXTON_PID=
 }
-# Whatever a scenario has left running
+# sexton_reap FILE...: ends what is still running of the processes that are listed in these
 sexton_reap() {
-	local pid
-	[[ -f $SCENARIO_DIR/pids ]] || return 0
-	while read -r pid; do
-		# Numbers are used again: only a process that is still ours.
-		[[ $(readlink "/proc/$pid/exe" 2>/dev/null) == "$(readlink -f "$SEXTON")" ]] || continue
-		kill -CONT "$pid" 2>/dev/null || true
-		kill -KILL "$pid" 2>/dev/null || true
-	done <"$SCENARIO_DIR/pids"
+	local file pid
+	for file in "$@"; do
+		[[ -f $file ]] || continue
+		while read -r pid; do
+			# Numbers are used again: only a process that is still ours.
+			[[ $(readlink "/proc/$pid/exe" 2>/dev/null) == "$(readlink -f "$SEXTON")"* ]] || continue
+			kill -CONT "$pid" 2>/dev/null || true
+			kill -KILL "$pid" 2>/dev/null || true
+		done <"$file"
+	done
 }
 # CPU seconds times 100 so far, and kB of memory at most, of a running process
 cpu_cs() {

@@ -117,6 +117,14 @@ const char *sql_text(const char *query, ...) {
     return text ? keep(text) : "";
 }
 
+void sql_execute(const char *path, const char *statement) {
+    sqlite3 *db = NULL;
+    if (sqlite3_open_v2(path, &db, SQLITE_OPEN_READWRITE, NULL) != SQLITE_OK ||
+            sqlite3_exec(db, statement, NULL, NULL, NULL) != SQLITE_OK)
+        test_fail("%s: %s", path, sqlite3_errmsg(db));
+    sqlite3_close(db);
+}
+
 static sqlite3 *locked;
 
 void sql_lock(void) {

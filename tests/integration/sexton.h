@@ -33,6 +33,7 @@ void controller_stop(struct process *controller);
 /* The register. Without one, or without a row: -1 and "". NULL in a row: -1 and "". */
 int64_t sql_number(const char *query, ...) __attribute__((format(printf, 1, 2)));
 const char *sql_text(const char *query, ...) __attribute__((format(printf, 1, 2)));
+void sql_execute(const char *path, const char *statement);
 /* Nobody else can write to it in between. */
 void sql_lock(void);
 void sql_unlock(void);

@@ -97,10 +97,11 @@ static void step_clock(struct scenario *s, const struct words *words) {
 }
 
 static void step_server(struct scenario *s, const struct words *words) {
-    if (words_have(words, "without-date"))
-        s->no_date = true;
+    const char *what = words_need(s, words, 1, "a duration, without-date or with-date");
+    if (strcmp(what, "without-date") == 0 || strcmp(what, "with-date") == 0)
+        s->no_date = strcmp(what, "without-date") == 0;
     else
-        fake_server_step(words_duration_ms(s, words_need(s, words, 1, "a duration, or without-date")));
+        fake_server_step(words_duration_ms(s, what));
 }
 
 /* ---- start, stop, configuration ---- */

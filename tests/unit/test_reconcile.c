@@ -164,6 +164,12 @@ static void answer_look(const char *uid, int status, json_t *body) {
     json_decref(body);
 }
 
+/* What a row says of the decision in between is not what these tests are about. */
+static void skip_policies(const char *uid) {
+    while (t.requests && t.requests->op == HISTORY_POLICY)
+        expect_request(HISTORY_POLICY, uid);
+}
+
 /* Up to the DELETE. */
 static void bring_to_delete(const char *uid) {
     int before = t.deletes;
@@ -192,12 +198,12 @@ START_TEST(a_delete_that_cannot_be_sent_is_tried_again_with_its_own_intent) {
     ck_assert_int_eq(t.deletes, 0);
     ck_assert_int_eq(reconcile_in_flight(t.r), 0);
     t.delete_fails = false;
+    skip_policies("u1");
     (void)reconcile_run(t.r);
     ck_assert_ptr_null(t.requests);
     pass_time(RECONCILE_BACKOFF_FIRST_MS);
     (void)reconcile_run(t.r);
-    for (struct history_request *request = t.requests; request && request->op == HISTORY_POLICY; request = t.requests)
-        expect_request(HISTORY_POLICY, "u1");
+    skip_policies("u1");
     expect_request(HISTORY_INTENT, "u1");
     ck_assert_int_eq(t.deletes, 1);
 }
@@ -379,6 +385,7 @@ START_TEST(one_pass_forgets_a_job_it_gave_up_when_another_hand_deletes_it) {
     reconcile_set_fresh(t.r, 0, true);
     bring_to_delete("u1");
     answer_delete("u1", 403);
+    skip_policies("u1");
     take_away("u1");
     ck_assert_int_eq(t.requests->cause, RUN_CAUSE_EXTERNAL);
     expect_request(HISTORY_DELETED, "u1");

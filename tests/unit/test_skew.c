@@ -137,6 +137,30 @@ START_TEST(drift_counts_however_often_the_server_answers) {
 }
 END_TEST
 
+START_TEST(an_old_answer_that_ends_late_adds_and_never_undoes) {
+    /* A watch has its headers, with the Date, long before it ends. */
+    struct server server = {.offset_ms = START_MS + 250, .drift_ppm = -SKEW_DRIFT_PPM};
+    struct skew skew = {0};
+    for (int64_t mono_ms = 0; mono_ms < 3600000; mono_ms += 7003) {
+        int64_t old_ms = mono_ms - (int64_t)random_below(600000), date_ms = true_time(&server, mono_ms);
+        skew_sample(&skew, mono_ms, mono_ms + 20, date_ms - date_ms % 1000);
+        int64_t before_ms = skew_server_now(&skew, mono_ms + 20);
+        date_ms = true_time(&server, old_ms);
+        skew_sample(&skew, old_ms, old_ms + 20, date_ms - date_ms % 1000);
+        check(&skew, &server, mono_ms + 20);
+        ck_assert_int_ge(skew_server_now(&skew, mono_ms + 20), before_ms - 1);
+    }
+    /* An old one that contradicts is from before a step. */
+    server.offset_ms -= 60000;
+    int64_t mono_ms = 3700000, date_ms = true_time(&server, mono_ms);
+    skew_sample(&skew, mono_ms, mono_ms, date_ms - date_ms % 1000);
+    check(&skew, &server, mono_ms);
+    date_ms = true_time(&server, mono_ms - 90000) + 60000;
+    skew_sample(&skew, mono_ms - 90000, mono_ms - 90000, date_ms - date_ms % 1000);
+    check(&skew, &server, mono_ms);
+}
+END_TEST
+
 START_TEST(after_a_step_backwards_one_answer_puts_it_right) {
     random_seed((uint64_t)_i + 1);
     struct server server = {.offset_ms = START_MS};
@@ -167,6 +191,7 @@ Suite *suite_skew(void) {
     tcase_add_test(cases, an_answer_that_contradicts_starts_anew);
     tcase_add_loop_test(cases, it_is_never_later_at_the_server_than_it_truly_is, 0, 50);
     tcase_add_loop_test(cases, drift_counts_however_often_the_server_answers, 0, 5);
+    tcase_add_test(cases, an_old_answer_that_ends_late_adds_and_never_undoes);
     tcase_add_loop_test(cases, after_a_step_backwards_one_answer_puts_it_right, 0, 20);
     suite_add_tcase(suite, cases);
     return suite;

@@ -167,6 +167,34 @@ scenario_a_controller_killed_in_the_middle_loses_and_repeats_nothing() {
 	expect_agreement "$SCENARIO_DIR/jobs.tsv" crashed
 }
 
+# Someone else has the register locked: no record can be committed.
+scenario_while_nothing_can_be_recorded_nothing_is_deleted() {
+	local dir=$SCENARIO_DIR
+	namespaces_create locked
+	config_write 'delete-qps = 0' 'ttl-after-success = 1s'
+	sexton_start
+	jobs_create locked on-record 20
+	jobs_create locked job 20
+	jobs_finish locked on-record 20 Complete
+	wait_until 5 "the first 20 to be recorded and deleted" deleted_count_is 20
+	mkfifo "$dir/sql"
+	sqlite3 "$dir/history.db" <"$dir/sql" >"$dir/sql.out" 2>&1 &
+	exec 7>"$dir/sql"
+	echo "BEGIN IMMEDIATE; SELECT 'locked';" >&7
+	wait_until 5 "the register to be locked" grep -q locked "$dir/sql.out"
+	audit_mark
+	jobs_finish locked job 20 Complete
+	sleep 5 # in which nothing is to happen
+	alive "$SEXTON_PID" || fail "sexton ended by itself: $(tail -n 3 "$dir/run.log")"
+	expect_eq "DELETEs while the register is locked" "" "$(audit_deletes sexton | sed -n 1,3p)"
+	expect_eq "Jobs left" 20 "$(jobs_count locked)"
+	echo 'COMMIT;' >&7
+	exec 7>&-
+	wait_until 60 "the others to be deleted once they can be recorded" deleted_count_is 40
+	expect_eq "Jobs left" 0 "$(jobs_count locked)"
+	sexton_stop
+}
+
 scenario_deleting_a_namespace_is_recorded_and_disturbs_nothing() {
 	needs_kcm
 	namespaces_create doomed stays
