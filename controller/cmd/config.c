@@ -206,6 +206,16 @@ static int set_duration(const struct option *option, const char *value, int64_t 
     return 0;
 }
 
+static int set_number(const struct option *option, const char *value, int64_t *at, struct error *err) {
+    char why[96];
+    snprintf(why, sizeof why, "is not a whole number from %lld to %lld", (long long)option->least,
+            (long long)option->most);
+    /* Its own message has the value as it is, and this one is from a file. */
+    if (options_parse_number(option->key, value, option->least, option->most, at, NULL) < 0)
+        return bad_value(option, value, why, err);
+    return 0;
+}
+
 /* TTLs keep their text, for plan shows it as it was written. */
 static int set_ttl(
         const struct option *option, const char *value, int line, struct policy_ttl *ttl, struct error *err) {
@@ -241,7 +251,7 @@ static int set_option(const struct option *option, const char *value, int line, 
     case KIND_LIST:
         return set_text(option, value, at, err);
     case KIND_NUMBER:
-        return options_parse_number(option->key, value, option->least, option->most, at, err);
+        return set_number(option, value, at, err);
     case KIND_DURATION:
         return set_duration(option, value, at, err);
     case KIND_TTL:
@@ -459,8 +469,12 @@ static int start_section(struct parse *parse, const char *name) {
         if (is_close(name, options[i].section))
             close = options[i].section;
     }
-    return error_set(parse->err, ERROR_USAGE, "unknown section [%.100s]%s%s%s", name, close ? "; did you mean [" : "",
-            close ? close : "", close ? "]?" : "");
+    struct strbuf shown = STRBUF_INIT(1024);
+    text_add_escaped(&shown, name, SHOWN_MAX);
+    error_set(parse->err, ERROR_USAGE, "unknown section [%s]%s%s%s", strbuf_text(&shown),
+            close ? "; did you mean [" : "", close ? close : "", close ? "]?" : "");
+    strbuf_finish(&shown);
+    return -1;
 }
 
 /* Cut white space, and a comment that stands behind some. */

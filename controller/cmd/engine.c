@@ -291,8 +291,6 @@ static void feed_item(
         void *arg, enum reflector_change change, const json_t *object, const char *template, size_t template_len) {
     struct feed *feed = arg;
     struct engine *e = feed->source->engine;
-    if (feed->catching_up && change != REFLECTOR_LISTED)
-        caught_up(feed);
     switch (feed->kind) {
     case KIND_NAMESPACES:
         take_namespace(feed, change, object);

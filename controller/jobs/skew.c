@@ -4,39 +4,48 @@
 
 #define DATE_RESOLUTION_MS 1000
 
-static int64_t drift_since(const struct skew *skew, int64_t mono_ms) {
-    int64_t age_ms = mono_ms > skew->at_ms ? mono_ms - skew->at_ms : 0;
-    return age_ms * SKEW_DRIFT_PPM / 1000000;
+/* Rounded up: what is rounded off must not make us believe too much. */
+static int64_t drift_since(int64_t at_ms, int64_t mono_ms) {
+    int64_t age_ms = mono_ms > at_ms ? mono_ms - at_ms : 0;
+    return (age_ms * SKEW_DRIFT_PPM + 999999) / 1000000;
 }
 
 void skew_sample(struct skew *skew, int64_t sent_ms, int64_t received_ms, int64_t date_ms) {
     struct skew sample = {.known = true,
             .low_ms = date_ms - received_ms,
             .high_ms = date_ms + DATE_RESOLUTION_MS - sent_ms,
-            .at_ms = received_ms};
-    if (skew->known && received_ms < skew->at_ms) {
-        /* An old answer that ends only now (a watch): it may add to what is known, and never undo it. */
-        if (sample.low_ms > skew->low_ms && sample.low_ms <= skew->high_ms)
-            skew->low_ms = sample.low_ms;
-        if (sample.high_ms < skew->high_ms && sample.high_ms >= skew->low_ms)
-            skew->high_ms = sample.high_ms;
+            .low_at_ms = received_ms,
+            .high_at_ms = received_ms};
+    if (!skew->known) {
+        *skew = sample;
         return;
     }
-    if (skew->known) {
-        int64_t drift_ms = drift_since(skew, received_ms);
-        int64_t low_ms = skew->low_ms - drift_ms, high_ms = skew->high_ms + drift_ms;
-        if (low_ms <= sample.high_ms && sample.low_ms <= high_ms) {
-            if (low_ms > sample.low_ms)
-                sample.low_ms = low_ms;
-            if (high_ms < sample.high_ms)
-                sample.high_ms = high_ms;
-        }
+    /* Both as of the same moment. The answer may be an old one that ended only now: a watch. */
+    int64_t last_ms = skew->low_at_ms > skew->high_at_ms ? skew->low_at_ms : skew->high_at_ms;
+    int64_t as_of_ms = received_ms > last_ms ? received_ms : last_ms;
+    int64_t low_ms = skew->low_ms - drift_since(skew->low_at_ms, as_of_ms);
+    int64_t high_ms = skew->high_ms + drift_since(skew->high_at_ms, as_of_ms);
+    int64_t sample_low_ms = sample.low_ms - drift_since(received_ms, as_of_ms);
+    int64_t sample_high_ms = sample.high_ms + drift_since(received_ms, as_of_ms);
+    if (low_ms > sample_high_ms || sample_low_ms > high_ms) {
+        /* They contradict: a clock was stepped. The newer one counts. */
+        if (received_ms >= last_ms)
+            *skew = sample;
+        return;
     }
-    *skew = sample;
+    /* The better bound stays with its own time: to move it on at each sample would lose fractions of its drift. */
+    if (sample_low_ms >= low_ms) {
+        skew->low_ms = sample.low_ms;
+        skew->low_at_ms = received_ms;
+    }
+    if (sample_high_ms <= high_ms) {
+        skew->high_ms = sample.high_ms;
+        skew->high_at_ms = received_ms;
+    }
 }
 
 int64_t skew_server_now(const struct skew *skew, int64_t mono_ms) {
-    return skew->known ? mono_ms + skew->low_ms - drift_since(skew, mono_ms) : TIME_NONE;
+    return skew->known ? mono_ms + skew->low_ms - drift_since(skew->low_at_ms, mono_ms) : TIME_NONE;
 }
 
 int64_t skew_safe_now(const struct skew *skew, int64_t wall_ms, int64_t mono_ms) {

@@ -202,7 +202,7 @@ static int send_call(struct client_call *call, const struct kube_auth *auth, str
     const struct kube_config *config = call->client->config;
     struct strbuf url = STRBUF_INIT(URL_MAX), authorization = STRBUF_INIT(CLIENT_BODY_MAX), type = STRBUF_INIT(256);
     strbuf_add_format(&url, "%s%s", config->server, call->path);
-    const char *headers[6] = {"Accept: application/json", "User-Agent: sexton/" SEXTON_VERSION,
+    const char *headers[6] = {"Accept: application/json", ("User-Agent: sexton/" SEXTON_VERSION),
             "Expect:" /* no waiting for 100 Continue */};
     int n = 3;
     if (auth->authorization) {

@@ -437,7 +437,9 @@ cluster_clear() {
 	api_count_is "/apis/$CRONJOB_API/cronjobs" 0 || api GET "/apis/$CRONJOB_API/cronjobs" |
 		jq -c --arg v "$CRONJOB_API" '.items[] | {method: "DELETE", path: "/apis/\($v)/namespaces/\(.metadata.namespace)/cronjobs/\(.metadata.name)"}' |
 		bulk >/dev/null
+	local end=$((SECONDS + 60))
 	until api_count_is /apis/batch/v1/jobs 0; do
+		[[ $SECONDS -lt $end ]] || fail "gave up waiting: the Jobs of the last scenario to go"
 		api GET /apis/batch/v1/jobs | jq -r '[.items[].metadata.namespace] | unique[]' | jq -cR \
 			'{method: "DELETE", path: "/apis/batch/v1/namespaces/\(.)/jobs", body: {kind: "DeleteOptions", apiVersion: "v1", propagationPolicy: "Background"}}' |
 			bulk >/dev/null

@@ -68,9 +68,9 @@ int sim_request(const char *method, const char *path, const char *body, const js
     char *text = NULL;
     size_t size = 0;
     FILE *memory = open_memstream(&text, &size);
-    struct curl_slist *headers = curl_slist_append(NULL, strcmp(method, "PATCH") == 0
-                    ? "Content-Type: application/merge-patch+json"
-                    : "Content-Type: application/json");
+    struct curl_slist *headers =
+            curl_slist_append(NULL, strcmp(method, "PATCH") == 0 ? "Content-Type: application/merge-patch+json"
+                                                                 : "Content-Type: application/json");
     long status = 0;
     curl_easy_reset(curl);
     curl_easy_setopt(curl, CURLOPT_URL, format("%s%s", url, path));
@@ -151,9 +151,9 @@ static int64_t stat_of(const char *a, const char *b, const char *c) {
 
 int64_t sim_count(const char *resource, const char *verb) {
     int64_t own = strcmp(resource, "jobs") != 0 ? 0
-            : strcmp(verb, "get") == 0          ? own_gets
-            : strcmp(verb, "patch") == 0        ? own_patches
-            : strcmp(verb, "delete") == 0       ? own_deletes
+                  : strcmp(verb, "get") == 0    ? own_gets
+                  : strcmp(verb, "patch") == 0  ? own_patches
+                  : strcmp(verb, "delete") == 0 ? own_deletes
                                                 : 0;
     return stat_of("resources", *resource ? resource : "other", verb) - own;
 }
@@ -199,16 +199,19 @@ struct job sim_put_job(const struct job_spec *spec) {
     const char *started = time_text(job.ended_ms - 5000), *ended = time_text(job.ended_ms);
     const char *status = "'active': 1";
     if (!spec->running)
-        status = format("'conditions': [{'type': '%s', 'status': 'True', 'lastProbeTime': '%s', 'lastTransitionTime': '%s'%s}]"
-                        "%s",
+        status = format(
+                "'conditions': [{'type': '%s', 'status': 'True', 'lastProbeTime': '%s', 'lastTransitionTime': '%s'%s}]"
+                "%s",
                 spec->failed ? "Failed" : "Complete", ended, ended,
-                spec->failed ? ", 'reason': 'BackoffLimitExceeded', 'message': 'Job has reached the specified backoff limit'"
-                             : "",
+                spec->failed
+                        ? ", 'reason': 'BackoffLimitExceeded', 'message': 'Job has reached the specified backoff limit'"
+                        : "",
                 spec->failed ? ", 'failed': 1" : format(", 'succeeded': 1, 'completionTime': '%s'", ended));
-    sim_load(json_format("{'kind': 'Job', 'apiVersion': 'batch/v1', 'metadata': {'namespace': '%s', 'name': '%s', 'uid': '%s', "
-                         "'creationTimestamp': '%s', 'annotations': {%s}, 'labels': {%s}%s%s}, 'spec': {'template': {'spec': "
-                         "{'containers': [{'name': 'main', 'image': 'busybox:1'}], 'restartPolicy': 'Never'}}%s%s}, "
-                         "'status': {'startTime': '%s', %s}}",
+    sim_load(json_format(
+            "{'kind': 'Job', 'apiVersion': 'batch/v1', 'metadata': {'namespace': '%s', 'name': '%s', 'uid': '%s', "
+            "'creationTimestamp': '%s', 'annotations': {%s}, 'labels': {%s}%s%s}, 'spec': {'template': {'spec': "
+            "{'containers': [{'name': 'main', 'image': 'busybox:1'}], 'restartPolicy': 'Never'}}%s%s}, "
+            "'status': {'startTime': '%s', %s}}",
             job.ns, job.name, job.uid, started, members(spec->annotations), members(spec->labels),
             spec->metadata ? ", " : "", members(spec->metadata), spec->spec ? ", " : "", members(spec->spec), started,
             status));
@@ -216,8 +219,8 @@ struct job sim_put_job(const struct job_spec *spec) {
 }
 
 void put_namespace(const char *name, const char *annotations) {
-    sim_load(json_format("{'kind': 'Namespace', 'apiVersion': 'v1', 'metadata': {'name': '%s', 'annotations': {%s}}}", name,
-            members(annotations)));
+    sim_load(json_format("{'kind': 'Namespace', 'apiVersion': 'v1', 'metadata': {'name': '%s', 'annotations': {%s}}}",
+            name, members(annotations)));
 }
 
 static const char *path_of(const struct job *job) {

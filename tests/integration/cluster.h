@@ -18,7 +18,8 @@ void sim_start_at(int port, const char *const options[]);
 const char *sim_kubeconfig(void);
 const char *sim_url(void);
 
-/* Any request: the status, and the body as JSON (borrowed until the next; NULL when it is none) in *ret if that is not NULL. */
+/* Any request: the status, and the body as JSON (borrowed until the next; NULL when it is none) in *ret if that is not
+ * NULL. */
 int sim_request(const char *method, const char *path, const char *body, const json_t **ret);
 /* A GET that must succeed. */
 const json_t *sim_get(const char *path);
@@ -43,9 +44,9 @@ int64_t sim_objects(const char *resource);
 struct job_spec {
     const char *ns; /* NULL: "shop" */
     const char *name;
-    bool running;   /* not finished */
+    bool running; /* not finished */
     bool failed;
-    int64_t ended_s; /* how many seconds ago; less than 0: in the future */
+    int64_t ended_s;                             /* how many seconds ago; less than 0: in the future */
     const char *annotations, *labels, *metadata; /* members of the objects, with ' for ", or NULL */
     const char *spec;                            /* the same */
     const char *uid;                             /* NULL: a new one */

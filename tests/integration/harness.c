@@ -179,7 +179,8 @@ void test_teardown(void) {
     }
     for (int i = 0; i < n_processes; i++) {
         int code = process_wait(&processes[i]);
-        expect(code != 99 && code != 128 + SIGABRT && code != 128 + SIGSEGV, "%s ended with %d", processes[i].name, code);
+        expect(code != 99 && code != 128 + SIGABRT && code != 128 + SIGSEGV, "%s ended with %d", processes[i].name,
+                code);
         /* Whoever was still there ends in good order. */
         expect(code != 128 + SIGTERM, "%s was killed by SIGTERM", processes[i].name);
         expect_lacks(process_err(&processes[i]), "Sanitizer");

@@ -1,9 +1,10 @@
 /*
  * harness: what the integration tests stand on: a folder of their own, processes, and waiting with a deadline.
  *
- * Each test runs in a process of its own (Check's fork mode). What is returned as const char * lives until its end. What it
- * started is killed at its end, whichever it is: Check kills the process group, and the kernel the children of a parent that
- * died. A test never sleeps: it waits for something that is to happen, and fails when that takes too long.
+ * Each test runs in a process of its own (Check's fork mode). What is returned as const char * lives until its end.
+ * What it started is killed at its end, whichever it is: Check kills the process group, and the kernel the children of
+ * a parent that died. A test never sleeps: it waits for something that is to happen, and fails when that takes too
+ * long.
  */
 #pragma once
 
@@ -75,10 +76,10 @@ struct process;
 
 struct start {
     const char *const *argv;
-    const char *input;        /* for its standard input; NULL: nothing */
-    size_t input_len;         /* 0: strlen(input) */
-    const char *const *env;   /* "NAME=value" on top of ours, NULL-terminated, or NULL */
-    bool terminal;            /* standard error is a terminal */
+    const char *input;      /* for its standard input; NULL: nothing */
+    size_t input_len;       /* 0: strlen(input) */
+    const char *const *env; /* "NAME=value" on top of ours, NULL-terminated, or NULL */
+    bool terminal;          /* standard error is a terminal */
 };
 
 struct process *process_start(const struct start *start);

@@ -1,7 +1,7 @@
 /*
- * The integration tests: build/sexton against build/kubesim (or what SEXTON_BIN and KUBESIM_BIN name) over real sockets.
- * 'integration' runs every suite, 'integration policy faults' only those; CK_RUN_CASE and the other variables of Check work
- * as always. Exit code 1 when something failed, 2 when a suite is not known.
+ * The integration tests: build/sexton against build/kubesim (or what SEXTON_BIN and KUBESIM_BIN name) over real
+ * sockets. 'integration' runs every suite, 'integration policy faults' only those; CK_RUN_CASE and the other variables
+ * of Check work as always. Exit code 1 when something failed, 2 when a suite is not known.
  *
  * Most of the time of these tests is waiting, so several suites run side by side, each in a process of its own. Their
  * output comes suite by suite, and a summary in the form of Check's at the end.
@@ -28,7 +28,7 @@ struct worker {
     const char *name;
     Suite *(*create)(void);
     bool wanted;
-    pid_t pid;   /* 0: not started */
+    pid_t pid; /* 0: not started */
     int tally_fd;
     FILE *output;
 };
@@ -172,7 +172,8 @@ int main(int argc, char **argv) {
     struct tally sum = run_all();
     int failed = sum.failures + sum.errors;
     harness_finish();
-    printf("All suites, in %.1f s:\n%d%%: Checks: %d, Failures: %d, Errors: %d\n", (double)(mono_ms() - began_ms) / 1000,
-            sum.run ? (sum.run - failed) * 100 / sum.run : 0, sum.run, sum.failures, sum.errors);
+    printf("All suites, in %.1f s:\n%d%%: Checks: %d, Failures: %d, Errors: %d\n",
+            (double)(mono_ms() - began_ms) / 1000, sum.run ? (sum.run - failed) * 100 / sum.run : 0, sum.run,
+            sum.failures, sum.errors);
     return failed || sum.run == 0 ? EXIT_FAILURE : EXIT_SUCCESS;
 }

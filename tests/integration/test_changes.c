@@ -1,8 +1,7 @@
 /* Jobs, Namespaces and people that change their minds. */
 #include "suites.h"
 
-#define STALL_JOB_WATCH \
-    "[{'match': {'verb': 'watch', 'resource': 'jobs'}, 'live': true, 'action': {'stallAfter': 0}}]"
+#define STALL_JOB_WATCH "[{'match': {'verb': 'watch', 'resource': 'jobs'}, 'live': true, 'action': {'stallAfter': 0}}]"
 
 /* The controller's view of Jobs stands still from here on, though its watch is open. */
 static void stall_watch(void) {
@@ -35,8 +34,9 @@ START_TEST(an_annotation_changed_on_the_fly_takes_effect) {
     configure("[policy]\nttl-after-failure = 2s\n");
     struct process *controller = controller_start();
     wait_until_synced(controller);
-    struct job longer = put_job(.name = "longer", .failed = true), shorter = put_job(.name = "shorter", .failed = true,
-            .annotations = "'sexton.dev/ttl-after-failure': 'never'");
+    struct job longer = put_job(.name = "longer", .failed = true),
+               shorter = put_job(.name = "shorter", .failed = true,
+                       .annotations = "'sexton.dev/ttl-after-failure': 'never'");
     patch_job(&longer, "{'metadata': {'annotations': {'sexton.dev/ttl-after-failure': '1h'}}}");
     wait_until(row_is(&shorter, "kept", ""));
     patch_job(&shorter, "{'metadata': {'annotations': {'sexton.dev/ttl-after-failure': '3s'}}}");
@@ -102,12 +102,12 @@ START_TEST(a_job_replaced_in_plain_sight_is_two_runs) {
     configure("[policy]\nttl-after-failure = 1s\n");
     struct process *controller = controller_start();
     wait_until_synced(controller);
-    struct job old = put_job(.name = "again", .failed = true,
-            .annotations = "'sexton.dev/ttl-after-failure': '2s'");
+    struct job old = put_job(.name = "again", .failed = true, .annotations = "'sexton.dev/ttl-after-failure': '2s'");
     wait_until(row_is(&old, "due", ""));
     delete_job(&old);
     struct job new = put_job(.name = "again", .failed = true, .annotations = "'sexton.dev/ttl-after-failure': '1h'");
-    struct job canary = put_job(.name = "canary", .failed = true, .annotations = "'sexton.dev/ttl-after-failure': '3s'");
+    struct job canary =
+            put_job(.name = "canary", .failed = true, .annotations = "'sexton.dev/ttl-after-failure': '3s'");
     expect_recorded_and_deleted(&canary, 3000);
     wait_until(row_is(&old, "deleted", "external"));
     expect_kept(&new, "due");
@@ -180,6 +180,7 @@ START_TEST(a_job_that_leaves_the_selection_is_not_recorded_as_deleted) {
     wait_until(has_logged(controller, "no longer selected"));
     delete_job(&gone);
     wait_until(row_is(&gone, "deleted", "external"));
+    wait_until(row_is(&stays, "kept", ""));
     expect_kept(&stays, "kept");
     expect(job_exists(&other), "a Job that is not selected is gone");
     expect_number(row_number(&other, "count(*)"), 0);
@@ -189,6 +190,7 @@ START_TEST(a_job_that_leaves_the_selection_is_not_recorded_as_deleted) {
     patch_job(&stays, "{'metadata': {'labels': {'app': 'db'}}}");
     controller = controller_start("-l", "app in (web)");
     wait_until(has_logged(controller, "no longer selected"));
+    wait_until(row_is(&stays, "kept", ""));
     expect_kept(&stays, "kept");
     controller_stop(controller);
 }

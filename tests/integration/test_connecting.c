@@ -1,6 +1,290 @@
+/* TLS, tokens, plugins, and what is no API server. */
 #include "suites.h"
 
+#include <string.h>
+#include <sys/stat.h>
+
+START_TEST(an_api_server_that_is_down_at_the_start_is_waited_for) {
+    sim_start(NULL);
+    int port = sim_port();
+    sim_stop();
+    struct process *controller = controller_start();
+    wait_until(count_of(process_err(controller), "does not answer") == 2);
+    expect_contains(process_err(controller), "retry_in=");
+    expect_contains(process_err(controller), format("127.0.0.1:%d", port));
+    sim_start_at(port, NULL);
+    struct job job = put_job(.name = "one", .ended_s = 60);
+    expect_recorded_and_deleted(&job, 0);
+    expect(count_of(process_err(controller), "does not answer") <= 6, "it says so too often");
+    controller_stop(controller);
+}
+END_TEST
+
+START_TEST(a_proxys_html_page_is_named_and_waited_out) {
+    sim_start(NULL);
+    struct job job = put_job(.name = "one", .ended_s = 60);
+    sim_faults(
+            "[{'match': {'path': '/version'}, 'times': 1, 'action': {'body': '<html><body>Sign in</body></html>', "
+            "'contentType': 'text/html'}},"
+            " {'match': {'verb': 'list', 'resource': 'jobs'}, 'times': 1, 'action': {'body': '<html>Sign in</html>', "
+            "'contentType': 'text/html'}},"
+            " {'match': {'verb': 'delete'}, 'times': 1, 'action': {'status': 502, 'body': '<html>Bad Gateway</html>', "
+            "'contentType': 'text/html'}}]");
+    struct process *controller = controller_start();
+    wait_until(row_is(&job, "deleted", "ttl"));
+    const char *log = process_err(controller);
+    expect_contains(log, "is this a Kubernetes API server?");
+    expect_contains(log, "list failed");
+    expect_contains(log, "HTTP status 502 with an HTML page");
+    expect_lacks(log, "<html>");
+    controller_stop(controller);
+    sim_clear_faults();
+    sim_faults("[{'action': {'body': '<html>Sign in</html>', 'contentType': 'text/html'}}]");
+    struct result result = sexton_here("plan");
+    expect_number(result.code, 1);
+    expect_contains(result.err, "Kubernetes API server?");
+    expect_text(result.out, "");
+}
+END_TEST
+
+static const char *edit_kubeconfig(const char *name, const char *from, const char *to) {
+    const char *text = read_file(sim_kubeconfig()), *at = strstr(text, from);
+    expect(at, "%s: %s", from, text);
+    return write_file(name, format("%.*s%s%s", (int)(at - text), text, to, at + strlen(from)));
+}
+
+START_TEST(a_server_that_does_not_speak_tls_is_an_error_with_one_line) {
+    sim_start(NULL);
+    const char *path = edit_kubeconfig("tls.yaml", "http://", "https://");
+    struct job job = put_job(.name = "one", .ended_s = 60);
+    struct result result = sexton("plan", "--kubeconfig", path);
+    expect_number(result.code, 1);
+    expect_contains(result.err, "SSL");
+    expect_number(count_of(result.err, "\n"), 1);
+    struct process *controller = controller_start("--kubeconfig", path);
+    wait_until(has_logged(controller, "does not answer"));
+    controller_stop(controller);
+    expect(job_exists(&job), "it is gone");
+}
+END_TEST
+
+START_TEST(what_is_no_kubeconfig_exits_2_with_one_line) {
+    sim_start(NULL);
+    const struct {
+        const char *path, *context, *part;
+    } cases[] = {
+            {in_folder("nosuch.yaml"), NULL, "nosuch.yaml"},
+            {in_folder("."), NULL, ""},
+            {write_file("empty.yaml", ""), NULL, "empty.yaml"},
+            {write_file("rubbish.yaml", "{{{{"), NULL, "rubbish.yaml"},
+            {write_file("binary.yaml", "\x7f"
+                                       "ELF\x01\x02"),
+                    NULL, "binary.yaml"},
+            {sim_kubeconfig(), "nosuch", "nosuch"},
+            {edit_kubeconfig("user.yaml", "user: kubesim\n", "user: nobody\n"), NULL, "nobody"},
+            {edit_kubeconfig("url.yaml", "http://", "ftp://"), NULL, "ftp"},
+            {edit_kubeconfig("ca.yaml", "    server:", "    certificate-authority-data: '!!'\n    server:"), NULL,
+                    "certificate-authority-data"},
+            {edit_kubeconfig("cert.yaml", "user: {}", "user: {client-certificate: nosuch.pem, client-key: nosuch.pem}"),
+                    NULL, "nosuch.pem"},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        struct result result = sexton(
+                "plan", "--kubeconfig", cases[i].path, "--context", cases[i].context ? cases[i].context : "kubesim");
+        expect(result.code == 2, "case %zu: %d: %s", i, result.code, result.err);
+        expect_number(count_of(result.err, "\n"), 1);
+        expect_contains(result.err, cases[i].part);
+    }
+    expect_number(sim_total(), 0);
+}
+END_TEST
+
+/* ---- tokens ---- */
+
+START_TEST(a_token_that_is_rotated_is_read_again) {
+    const char *path = write_file("token", "first-token\n");
+    sim_start((const char *const[]){"--token-file", path, NULL});
+    expect_contains(read_file(sim_kubeconfig()), "tokenFile");
+    struct process *controller = controller_start();
+    wait_until(has_logged(controller, "in sync"));
+    write_file("token", "second-token\n");
+    sim_load(json_format(
+            "{'kind': 'Job', 'apiVersion': 'batch/v1', 'metadata': {'namespace': 'shop', 'name': 'one', 'uid': "
+            "'5ec70000-0000-4000-8000-0000000000f1'}, 'status': {'conditions': [{'type': 'Complete', 'status': "
+            "'True', 'lastTransitionTime': '2026-01-01T00:00:00Z'}]}}"));
+    struct job job = {.ns = "shop", .name = "one", .uid = "5ec70000-0000-4000-8000-0000000000f1"};
+    wait_until(row_is(&job, "deleted", "ttl"));
+    expect_number(sim_count_code("401"), 1);
+    expect_lacks(process_err(controller), "first-token");
+    expect_lacks(process_err(controller), "second-token");
+    controller_stop(controller);
+}
+END_TEST
+
+START_TEST(a_token_that_is_not_taken_is_an_error_and_no_loop) {
+    sim_start((const char *const[]){"--token", "right", NULL});
+    const char *path = edit_kubeconfig("wrong.yaml", "\"right\"", "\"wrong-token\"");
+    struct result result = sexton("plan", "--kubeconfig", path);
+    expect_number(result.code, 1);
+    expect_contains(result.err, "Unauthorized");
+    expect_lacks(result.err, "wrong-token");
+    expect(sim_total() <= 3, "%d requests", (int)sim_total());
+    result = sexton("plan", "--kubeconfig", sim_kubeconfig());
+    expect_number(result.code, 0);
+}
+END_TEST
+
+START_TEST(a_plugin_logs_in) {
+    sim_start((const char *const[]){"--token", "from-the-plugin", NULL});
+    const char *plugin = write_file("plugin",
+            "#!/bin/sh\ntouch \"$0.ran\"\nprintf '%s' '{\"apiVersion\":\"client.authentication.k8s.io/v1\",\"kind\":"
+            "\"ExecCredential\",\"status\":{\"token\":\"from-the-plugin\"}}'\n");
+    chmod(plugin, 0755);
+    const char *path = edit_kubeconfig("exec.yaml", "token: \"from-the-plugin\"",
+            format("exec: {apiVersion: client.authentication.k8s.io/v1, interactiveMode: Never, command: %s}", plugin));
+    struct result result = sexton("plan", "--kubeconfig", path);
+    expect(result.code == 0, "%s", result.err);
+    expect(file_exists(format("%s.ran", plugin)), "it was not run");
+    const struct {
+        const char *script, *part;
+    } bad[] = {
+            {"#!/bin/sh\necho 'no login today' >&2\nexit 3\n", "no login today"},
+            {"#!/bin/sh\necho rubbish\n", ""},
+            {"#!/bin/sh\necho '{\"kind\":\"ExecCredential\"}'\n", ""},
+            {"#!/nosuch/interpreter\n", ""},
+    };
+    for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
+        write_file("plugin", bad[i].script);
+        chmod(plugin, 0755);
+        result = sexton("plan", "--kubeconfig", path);
+        expect(result.code == 1 || result.code == 2, "case %zu: %d", i, result.code);
+        expect_contains(result.err, bad[i].part);
+        expect_contains(result.err, "plugin");
+        expect_number(count_of(result.err, "\n"), 1);
+    }
+}
+END_TEST
+
+START_TEST(several_kubeconfigs_are_merged_and_a_context_is_chosen) {
+    sim_start(NULL);
+    put_job(.name = "one", .ended_s = 60);
+    const char *clusters = write_file(
+            "clusters.yaml", format("apiVersion: v1\nkind: Config\nclusters:\n- name: here\n  cluster: {server: '%s'}\n"
+                                    "- name: away\n  cluster: {server: 'http://127.0.0.1:1'}\n",
+                                     sim_url()));
+    const char *contexts = write_file("contexts.yaml",
+            "apiVersion: v1\nkind: Config\ncurrent-context: there\ncontexts:\n- name: there\n  context: {cluster: "
+            "away, user: me}\n"
+            "- name: good\n  context: {cluster: here, user: me}\nusers:\n- name: me\n  user: {}\n");
+    const char *binary = getenv("SEXTON_BIN");
+    struct result result = process_run(&(struct start){
+            .argv = (const char *const[]){binary ? binary : "build/sexton", "plan", "--context", "good", NULL},
+            .env = (const char *const[]){format("KUBECONFIG=%s:%s", clusters, contexts), NULL}});
+    expect(result.code == 0, "%s", result.err);
+    expect_contains(result.out, "one");
+    result = process_run(&(struct start){.argv = (const char *const[]){binary ? binary : "build/sexton", "plan", NULL},
+            .env = (const char *const[]){format("KUBECONFIG=%s:%s", clusters, contexts), NULL}});
+    expect_number(result.code, 1);
+}
+END_TEST
+
+/* ---- TLS ---- */
+
+static void openssl(const char *arguments) {
+    struct result result =
+            process_run(&(struct start){.argv = (const char *const[]){"/bin/sh", "-c",
+                                                format("cd '%s' && openssl %s", in_folder("."), arguments), NULL}});
+    expect(result.code == 0, "openssl %s: %s", arguments, result.err);
+}
+
+static void make_certificate(const char *name, const char *subject, const char *more) {
+    openssl(format(
+            "req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 2 -subj '/CN=%s' -keyout %s.key -out "
+            "%s.crt %s",
+            subject, name, name, more));
+}
+
+START_TEST(tls_with_a_ca_and_a_client_certificate) {
+    make_certificate("server", "kubesim", "-addext subjectAltName=IP:127.0.0.1,DNS:kube.example.com");
+    make_certificate("client", "me", "");
+    make_certificate("other", "kubesim", "-addext subjectAltName=IP:127.0.0.1");
+    sim_start((const char *const[]){"--tls-cert", in_folder("server.crt"), "--tls-key", in_folder("server.key"),
+            "--client-ca", in_folder("client.crt"), NULL});
+    sim_load(json_format(
+            "{'kind': 'Job', 'apiVersion': 'batch/v1', 'metadata': {'namespace': 'shop', 'name': 'one', 'uid': "
+            "'5ec70000-0000-4000-8000-0000000000f2'}, 'status': {'conditions': [{'type': 'Complete', 'status': "
+            "'True', 'lastTransitionTime': '2026-01-01T00:00:00Z'}]}}"));
+    const char *text = read_file(sim_kubeconfig());
+    const char *ca = strstr(text, "    certificate-authority-data: ");
+    expect(ca, "%s", text);
+    const char *ca_line = format("%.*s", (int)strcspn(ca, "\n"), ca);
+    const char *login = "user: {client-certificate: client.crt, client-key: client.key}";
+    const char *good = edit_kubeconfig("client.yaml", "user: {}", login);
+    /* Nobody, and then somebody: by certificate, over one connection for many requests. */
+    struct result result = sexton("plan", "--kubeconfig", sim_kubeconfig());
+    expect_number(result.code, 1);
+    expect_contains(result.err, "Unauthorized");
+    result = sexton("sweep", "--kubeconfig", good, "--store", store_option());
+    expect(result.code == 0, "%s", result.err);
+    expect_number(sim_objects("jobs"), 0);
+    /* Another CA, and no CA. */
+    text = read_file(good);
+    ca = strstr(text, ca_line);
+    const struct {
+        const char *line;
+        int code;
+        const char *part;
+    } cases[] = {
+            {"    certificate-authority: other.crt", 1, "certificate"},
+            {"", 1, "certificate"},
+            {"    insecure-skip-tls-verify: true", 0, "warning: insecure-skip-tls-verify"},
+            {"    certificate-authority: server.crt\n    tls-server-name: kube.example.com", 0, ""},
+            {"    certificate-authority: server.crt\n    tls-server-name: other.example.com", 1, "other.example.com"},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        const char *path = write_file(
+                "case.yaml", format("%.*s%s%s", (int)(ca - text), text, cases[i].line, ca + strlen(ca_line)));
+        result = sexton("plan", "--kubeconfig", path);
+        expect(result.code == cases[i].code, "case %zu: %d: %s", i, result.code, result.err);
+        expect_contains(result.err, cases[i].part);
+    }
+    /* A key that is another certificate's. */
+    write_file("case.yaml", format("%s", read_file(good)));
+    const char *path =
+            edit_kubeconfig("pair.yaml", "user: {}", "user: {client-certificate: client.crt, client-key: other.key}");
+    result = sexton("plan", "--kubeconfig", path);
+    expect_number(result.code, 2);
+    expect_contains(result.err, "key");
+}
+END_TEST
+
+START_TEST(a_client_certificate_that_has_expired_is_said_to_have) {
+    make_certificate("client", "me", "");
+    openssl("x509 -x509toreq -in client.crt -signkey client.key -out client.csr");
+    openssl("x509 -req -in client.csr -signkey client.key -days -1 -out expired.crt");
+    sim_start(NULL);
+    const char *path = edit_kubeconfig(
+            "expired.yaml", "user: {}", "user: {client-certificate: expired.crt, client-key: client.key}");
+    struct result result = sexton("plan", "--kubeconfig", path);
+    expect_number(result.code, 2);
+    expect_contains(result.err, "expired");
+    expect_number(count_of(result.err, "\n"), 1);
+}
+END_TEST
+
 Suite *suite_connecting(void) {
-    const TTest *const tests[] = {NULL};
+    const TTest *const tests[] = {
+            an_api_server_that_is_down_at_the_start_is_waited_for,
+            a_proxys_html_page_is_named_and_waited_out,
+            a_server_that_does_not_speak_tls_is_an_error_with_one_line,
+            what_is_no_kubeconfig_exits_2_with_one_line,
+            a_token_that_is_rotated_is_read_again,
+            a_token_that_is_not_taken_is_an_error_and_no_loop,
+            a_plugin_logs_in,
+            several_kubeconfigs_are_merged_and_a_context_is_chosen,
+            tls_with_a_ca_and_a_client_certificate,
+            a_client_certificate_that_has_expired_is_said_to_have,
+            NULL,
+    };
     return suite_of("connecting", tests);
 }

@@ -37,7 +37,8 @@ START_TEST(a_403_on_list_in_one_namespace_of_three_does_not_stop_the_others) {
     sim_start(NULL);
     configure("[sexton]\nnamespaces = a b c\n[policy]\nttl-after-failure = 2s\n");
     sim_faults("[{'match': {'verb': 'list', 'resource': 'jobs', 'namespace': 'b'}, 'action': {'deny': true}}]");
-    struct job a = put_job(.ns = "a", .name = "one", .ended_s = 60), b = put_job(.ns = "b", .name = "two", .ended_s = 60);
+    struct job a = put_job(.ns = "a", .name = "one", .ended_s = 60),
+               b = put_job(.ns = "b", .name = "two", .ended_s = 60);
     struct job c = put_job(.ns = "c", .name = "three", .ended_s = 60);
     struct job other = put_job(.ns = "d", .name = "four", .ended_s = 60);
     struct process *controller = controller_start();
@@ -56,7 +57,8 @@ END_TEST
 
 START_TEST(a_429_with_retry_after_is_honoured) {
     sim_start(NULL);
-    sim_faults("[{'match': {'verb': 'delete', 'resource': 'jobs'}, 'times': 1, 'action': {'status': 429, 'retryAfter': 2}}]");
+    sim_faults("[{'match': {'verb': 'delete', 'resource': 'jobs'}, 'times': 1, 'action': {'status': 429, 'retryAfter': "
+               "2}}]");
     struct process *controller = controller_start();
     wait_until_synced(controller);
     struct job job = put_job(.name = "one", .ended_s = 60);
@@ -77,7 +79,8 @@ END_TEST
 
 START_TEST(a_429_to_a_list_is_honoured) {
     sim_start(NULL);
-    sim_faults("[{'match': {'verb': 'list', 'resource': 'jobs'}, 'times': 1, 'action': {'status': 429, 'retryAfter': 2}}]");
+    sim_faults("[{'match': {'verb': 'list', 'resource': 'jobs'}, 'times': 1, 'action': {'status': 429, 'retryAfter': "
+               "2}}]");
     struct job job = put_job(.name = "one", .ended_s = 60);
     int64_t began_ms = wall_ms();
     struct process *controller = controller_start();
@@ -136,8 +139,9 @@ START_TEST(a_delete_whose_answer_is_reset_is_recorded_as_deleted_although_the_wa
     wait_until_synced(controller);
     struct job job = put_job(.name = "lost", .failed = true, .annotations = "'sexton.dev/ttl-after-failure': '1s'");
     wait_until(row_is(&job, "due", ""));
-    sim_faults("[{'match': {'verb': 'delete', 'resource': 'jobs'}, 'times': 1, 'action': {'applyThenDrop': true, 'reset': "
-               "true}}, {'match': {'verb': 'watch', 'resource': 'jobs'}, 'live': true, 'action': {'stallAfter': 0}}]");
+    sim_faults(
+            "[{'match': {'verb': 'delete', 'resource': 'jobs'}, 'times': 1, 'action': {'applyThenDrop': true, 'reset': "
+            "true}}, {'match': {'verb': 'watch', 'resource': 'jobs'}, 'live': true, 'action': {'stallAfter': 0}}]");
     wait_until(!job_exists(&job));
     wait_until(strcmp(row_text(&job, "delete_state"), "deleted") == 0);
     const char *cause = row_text(&job, "delete_cause");

@@ -126,7 +126,9 @@ START_TEST(input_to_plan_that_is_no_list_of_jobs_exits_2_with_one_line) {
     } cases[] = {
             {"", 0, "empty"},
             {" \n\t\n", 0, "empty"},
-            {"\x7f" "ELF\x02\x01\x01\0\0\0\0\0", 12, "JSON"},
+            {"\x7f"
+             "ELF\x02\x01\x01\0\0\0\0\0",
+                    12, "JSON"},
             {"<!DOCTYPE html><html><body>Sign in</body></html>", 0, "HTML"},
             {"apiVersion: v1\nitems:\n- kind: Job\n", 0, "JSON"},
             {"{\"kind\":\"PodList\",\"items\":[{\"kind\":\"Pod\",\"metadata\":{\"name\":\"a\"}}]}", 0, "Pod"},
@@ -164,7 +166,8 @@ static const struct {
         {"'annotations': {'sexton.dev/ttl-after-success': ''}", "'conditions': [" COMPLETE "]", "keep"},
         {"'annotations': {'sexton.dev/ttl-after-success': '15'}", "'conditions': [" COMPLETE "]", "keep"},
         {"'annotations': {'sexton.dev/ttl-after-success': '-5m'}", "'conditions': [" COMPLETE "]", "keep"},
-        {"'annotations': {'sexton.dev/ttl-after-success': '999999999999999999999h'}", "'conditions': [" COMPLETE "]", "keep"},
+        {"'annotations': {'sexton.dev/ttl-after-success': '999999999999999999999h'}", "'conditions': [" COMPLETE "]",
+                "keep"},
         {"'annotations': {'sexton.dev/ttl-after-success': '1h1h'}", "'conditions': [" COMPLETE "]", "keep"},
         {"'annotations': {'sexton.dev/ttl-after-success': 7}", "'conditions': [" COMPLETE "]", "keep"},
         {"'annotations': {'sexton.dev/ttl-after-success': '1h\\u0000'}", "'conditions': [" COMPLETE "]", "keep"},
@@ -176,28 +179,34 @@ static const struct {
         {"'deletionTimestamp': 'now'", "'conditions': [" COMPLETE "]", "keep"},
         {"'ownerReferences': {}", "'conditions': [" COMPLETE "]", "keep"},
         {"'ownerReferences': [{}]", "'conditions': [" COMPLETE "]", "keep"},
-        {"'labels': {}", "'conditions': [" COMPLETE ", {'type': 'Failed', 'status': 'True', 'lastTransitionTime': '" ENDED "'}]",
+        {"'labels': {}",
+                "'conditions': [" COMPLETE ", {'type': 'Failed', 'status': 'True', 'lastTransitionTime': '" ENDED "'}]",
                 "keep"},
         {"'labels': {}", "'conditions': [" COMPLETE ", " COMPLETE "]", "keep"},
         {"'labels': {}", "'conditions': [{'type': 'Complete', 'status': 'True'}]", "keep"},
         {"'labels': {}", "'conditions': [{'type': 'Complete', 'status': 'True', 'lastTransitionTime': null}]", "keep"},
-        {"'labels': {}", "'conditions': [{'type': 'Complete', 'status': 'True', 'lastTransitionTime': 'yesterday'}]", "keep"},
-        {"'labels': {}", "'conditions': [{'type': 'Complete', 'status': true, 'lastTransitionTime': '" ENDED "'}]", "keep"},
+        {"'labels': {}", "'conditions': [{'type': 'Complete', 'status': 'True', 'lastTransitionTime': 'yesterday'}]",
+                "keep"},
+        {"'labels': {}", "'conditions': [{'type': 'Complete', 'status': true, 'lastTransitionTime': '" ENDED "'}]",
+                "keep"},
         {"'labels': {}", "'conditions': [{'status': 'True'}, " COMPLETE "]", "keep"},
         {"'labels': {}", "'conditions': {'type': 'Complete'}", "keep"},
         {"'labels': {}", "'conditions': [" COMPLETE "], 'startTime': '2026-03-01T10:00:01Z'", "keep"},
         {"'labels': {}", "'conditions': [" COMPLETE "], 'startTime': 12", "keep"},
-        {"'labels': {}", "'conditions': [{'type': 'Complete', 'status': 'True', 'lastTransitionTime': '2099-01-01T00:00:00Z'}]",
+        {"'labels': {}",
+                "'conditions': [{'type': 'Complete', 'status': 'True', 'lastTransitionTime': '2099-01-01T00:00:00Z'}]",
                 "wait"},
-        {"'labels': {}", "'conditions': [{'type': 'SomethingNew', 'status': 'True', 'lastTransitionTime': '" ENDED "'}]",
+        {"'labels': {}",
+                "'conditions': [{'type': 'SomethingNew', 'status': 'True', 'lastTransitionTime': '" ENDED "'}]",
                 "none"},
         {"'labels': {}", "'conditions': null", "none"},
 };
 #define ODD_JOBS (sizeof odd_jobs / sizeof odd_jobs[0])
 
 static const char *odd_job(size_t i) {
-    return json_format("{'kind': 'Job', 'apiVersion': 'batch/v1', 'metadata': {'namespace': 'odd', 'name': 'odd-%02zu', 'uid': "
-                       "'0dd00000-0000-4000-8000-0000000000%02zu', %s}, 'spec': {}, 'status': {%s}}",
+    return json_format(
+            "{'kind': 'Job', 'apiVersion': 'batch/v1', 'metadata': {'namespace': 'odd', 'name': 'odd-%02zu', 'uid': "
+            "'0dd00000-0000-4000-8000-0000000000%02zu', %s}, 'spec': {}, 'status': {%s}}",
             i, i, odd_jobs[i].metadata, odd_jobs[i].status);
 }
 
@@ -207,20 +216,23 @@ START_TEST(a_job_that_is_not_understood_is_kept_and_said_to_be) {
         text = format("%s%s\n", text, odd_job(i));
     /* And such as no server would hold. */
     text = format("%s%s", text,
-            json_format("{'kind': 'Job'} {'kind': 'Job', 'metadata': []} {'kind': 'Job', 'metadata': {'name': 5}} "
-                        "{'kind': 'Job', 'metadata': {'namespace': 'odd', 'name': 'no-uid'}, 'status': {'conditions': [" COMPLETE
-                        "]}} {'kind': 'Job', 'metadata': {'namespace': 'odd', 'name': 'odd', 'uid': 'u', 'annotations': "
-                        "{'sexton.dev/hold': '\xc3\x28'}}, 'status': {'conditions': [" COMPLETE "]}}"
-                        "{'kind': 'Job', 'metadata': {'namespace': 'odd', 'name': 'twice', 'uid': 'u2', 'annotations': {"
-                        "'sexton.dev/hold': 'true', 'sexton.dev/hold': 'false'}}, 'status': {'conditions': [" COMPLETE "]}}"));
+            json_format(
+                    "{'kind': 'Job'} {'kind': 'Job', 'metadata': []} {'kind': 'Job', 'metadata': {'name': 5}} "
+                    "{'kind': 'Job', 'metadata': {'namespace': 'odd', 'name': 'no-uid'}, 'status': {'conditions': "
+                    "[" COMPLETE
+                    "]}} {'kind': 'Job', 'metadata': {'namespace': 'odd', 'name': 'odd', 'uid': 'u', 'annotations': "
+                    "{'sexton.dev/hold': '\xc3\x28'}}, 'status': {'conditions': [" COMPLETE "]}}"
+                    "{'kind': 'Job', 'metadata': {'namespace': 'odd', 'name': 'twice', 'uid': 'u2', 'annotations': {"
+                    "'sexton.dev/hold': 'true', 'sexton.dev/hold': 'false'}}, 'status': {'conditions': [" COMPLETE
+                    "]}}"));
     struct result result = sexton_run((const char *const[]){"plan", "-f", "-", "-o", "json", NULL}, text);
     expect_number(result.code, 0);
     json_t *rows = json_loads(result.out, 0, NULL), *row;
     expect_number(json_array_size(rows), ODD_JOBS + 6);
     size_t index, odd = 0;
     json_array_foreach (rows, index, row) {
-        const char *name = json_string_value(json_object_get(row, "name")), *action =
-                json_string_value(json_object_get(row, "action"));
+        const char *name = json_string_value(json_object_get(row, "name")),
+                   *action = json_string_value(json_object_get(row, "action"));
         const char *wanted = strncmp(name, "odd-", 4) == 0 ? odd_jobs[odd++].action : "keep";
         expect(strcmp(action, wanted) == 0, "%s: %s, not %s: %s", name, action, wanted,
                 json_string_value(json_object_get(row, "reason")));
@@ -239,8 +251,8 @@ START_TEST(no_job_that_is_not_understood_is_deleted) {
     char *long_text = malloc(300001);
     memset(long_text, 'x', 300000);
     long_text[300000] = '\0';
-    struct job huge = put_job(.name = "huge", .ended_s = 60,
-            .annotations = format("'sexton.dev/hold': '%s'", keep(long_text)));
+    struct job huge =
+            put_job(.name = "huge", .ended_s = 60, .annotations = format("'sexton.dev/hold': '%s'", keep(long_text)));
     struct job canary = put_job(.name = "canary", .ended_s = 60);
     sim_faults("[{'match': {'verb': 'list', 'resource': 'jobs'}, 'times': 1, 'action': {'raw': "
                "'{\\'metadata\\': {\\'name\\': \\'no-uid\\', \\'namespace\\': \\'odd\\'}}, 7, null, {}, [],'}}]");
@@ -259,7 +271,7 @@ START_TEST(no_job_that_is_not_understood_is_deleted) {
     /* And by the controller, which has a look at them for longer. */
     struct process *controller = controller_start();
     wait_until_synced(controller);
-    struct job again = put_job(.name = "canary", .ended_s = 60);
+    struct job again = put_job(.name = "another", .ended_s = 60);
     expect_recorded_and_deleted(&again, 0);
     expect_number(sim_objects("jobs"), ODD_JOBS + 1);
     controller_stop(controller);

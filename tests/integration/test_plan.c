@@ -3,8 +3,8 @@
 
 #include <string.h>
 
-static const char *const keys[] = {"namespace", "name", "uid", "outcome", "finishedAt", "dueAt", "action", "policy", "source",
-        "reason"};
+static const char *const keys[] = {
+        "namespace", "name", "uid", "outcome", "finishedAt", "dueAt", "action", "policy", "source", "reason"};
 
 /* The object of this Job in plan's JSON, after looking at the form of all. */
 static json_t *plan_json;
@@ -98,8 +98,8 @@ START_TEST(plan_explains_every_job_and_changes_nothing) {
     expect_contains(result.out, "8 Jobs: 1 to delete");
     expect_lacks(result.out, "\033");
     result = sexton_here("plan", "-o", "csv");
-    expect(strncmp(result.out, "namespace,name,uid,outcome,finishedAt,dueAt,action,policy,source,reason\n", 72) == 0, "%s",
-            result.out);
+    expect(strncmp(result.out, "namespace,name,uid,outcome,finishedAt,dueAt,action,policy,source,reason\n", 72) == 0,
+            "%s", result.out);
     expect_number(count_of(result.out, "\n"), 9);
     result = sexton_here("plan", "-n", "team", "-o", "json");
     read_plan(&result);
@@ -113,10 +113,10 @@ START_TEST(plan_offline_says_the_same_as_plan_online) {
     /* As kubectl get jobs,namespaces -A -o json would give it. */
     char *jobs = json_dumps(json_object_get(sim_get("/apis/batch/v1/jobs"), "items"), 0);
     char *namespaces = json_dumps(json_object_get(sim_get("/api/v1/namespaces"), "items"), 0);
-    const char *path = write_file("jobs.json",
-            format("{\"kind\":\"JobList\",\"apiVersion\":\"batch/v1\",\"metadata\":{},\"items\":%s}\n"
-                   "{\"kind\":\"NamespaceList\",\"apiVersion\":\"v1\",\"items\":%s}\n",
-                    jobs, namespaces));
+    const char *path = write_file(
+            "jobs.json", format("{\"kind\":\"JobList\",\"apiVersion\":\"batch/v1\",\"metadata\":{},\"items\":%s}\n"
+                                "{\"kind\":\"NamespaceList\",\"apiVersion\":\"v1\",\"items\":%s}\n",
+                                 jobs, namespaces));
     free(jobs);
     free(namespaces);
     sim_stop();
@@ -134,17 +134,20 @@ START_TEST(plan_offline_says_the_same_as_plan_online) {
 END_TEST
 
 #define JOB(ns, name, rest) \
-    "{'kind': 'Job', 'apiVersion': 'batch/v1', 'metadata': {'namespace': '" ns "', 'name': '" name "', 'uid': 'uid-" name "'" rest
-#define DONE "}, 'status': {'conditions': [{'type': 'Complete', 'status': 'True', 'lastTransitionTime': '2026-03-01T10:00:00Z'}]}}"
+    "{'kind': 'Job', 'apiVersion': 'batch/v1', 'metadata': {'namespace': '" ns "', 'name': '" name \
+    "', 'uid': 'uid-" name "'" rest
+#define DONE \
+    "}, 'status': {'conditions': [{'type': 'Complete', 'status': 'True', 'lastTransitionTime': " \
+    "'2026-03-01T10:00:00Z'}]}}"
 
 static struct result plan_of(const char *text, const char *at) {
     return sexton_run((const char *const[]){"plan", "-f", "-", "-o", "json", at ? "--at" : NULL, at, NULL}, text);
 }
 
 START_TEST(plan_reads_a_list_one_job_or_several_documents) {
-    const char *list = json_format("{'apiVersion': 'v1', 'kind': 'List', 'items': [" JOB("b", "two", DONE) ", " JOB("a", "one",
-            DONE) ", {'kind': 'Namespace', 'apiVersion': 'v1', 'metadata': {'name': 'a', 'annotations': "
-                  "{'sexton.dev/ttl-after-success': 'never'}}}]}");
+    const char *list = json_format("{'apiVersion': 'v1', 'kind': 'List', 'items': [" JOB("b", "two", DONE) ", " JOB(
+            "a", "one", DONE) ", {'kind': 'Namespace', 'apiVersion': 'v1', 'metadata': {'name': 'a', 'annotations': "
+                              "{'sexton.dev/ttl-after-success': 'never'}}}]}");
     struct result result = plan_of(list, NULL);
     read_plan(&result);
     expect_number(json_array_size(plan_json), 2);
@@ -180,11 +183,11 @@ START_TEST(plan_decides_as_of_another_moment) {
 END_TEST
 
 START_TEST(control_characters_are_shown_escaped) {
-    const char *job = json_format("{'kind': 'Job', 'metadata': {'namespace': 'a', 'name': 'x\\u001b]0;pwn\\u0007\\n\\u202e', 'uid': "
-                                  "'u', 'annotations': {'sexton.dev/hold': '\\u001b[31mno\\r\\n'}}}");
+    const char *job = json_format(
+            "{'kind': 'Job', 'metadata': {'namespace': 'a', 'name': 'x\\u001b]0;pwn\\u0007\\n\\u202e', 'uid': "
+            "'u', 'annotations': {'sexton.dev/hold': '\\u001b[31mno\\r\\n'}}}");
     for (const char *const *output = (const char *const[]){"table", "wide", "json", NULL}; *output; output++) {
-        struct result result =
-                sexton_run((const char *const[]){"plan", "-f", "-", "-o", *output, NULL}, job);
+        struct result result = sexton_run((const char *const[]){"plan", "-f", "-", "-o", *output, NULL}, job);
         expect_number(result.code, 0);
         expect_lacks(result.out, "\033");
         expect_lacks(result.out, "\007");
@@ -194,10 +197,11 @@ START_TEST(control_characters_are_shown_escaped) {
     }
     /* The controller's log. */
     sim_start(NULL);
-    sim_load(json_format("{'kind': 'Job', 'metadata': {'namespace': 'a', 'name': 'x\\u001b[31m', 'uid': 'u', 'annotations': "
-                         "{'sexton.dev/hold': '\\u001b[31m\\nlevel=error'}}, 'status': {'conditions': [{'type': 'Failed', "
-                         "'status': 'True', 'reason': 'a\\u001b[31m\\nb', 'message': '\\u0007', 'lastTransitionTime': "
-                         "'2026-01-01T00:00:00Z'}]}}"));
+    sim_load(json_format(
+            "{'kind': 'Job', 'metadata': {'namespace': 'a', 'name': 'x\\u001b[31m', 'uid': 'u', 'annotations': "
+            "{'sexton.dev/hold': '\\u001b[31m\\nlevel=error'}}, 'status': {'conditions': [{'type': 'Failed', "
+            "'status': 'True', 'reason': 'a\\u001b[31m\\nb', 'message': '\\u0007', 'lastTransitionTime': "
+            "'2026-01-01T00:00:00Z'}]}}"));
     struct result result = sexton_here("sweep");
     expect_number(result.code, 0);
     expect_lacks(result.err, "\033");

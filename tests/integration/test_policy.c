@@ -18,7 +18,8 @@ START_TEST(every_finished_job_is_recorded_and_deleted_when_its_time_is_up) {
             put_job(.name = "annotation-over-spec", .ended_s = 120, .spec = "'ttlSecondsAfterFinished': 90000",
                     .annotations = "'sexton.dev/ttl-after-success': '0'"),
             put_job(.ns = "quiet", .name = "by-namespace", .failed = true, .ended_s = HOUR),
-            put_job(.ns = "quiet", .name = "spec-over-namespace", .ended_s = HOUR, .spec = "'ttlSecondsAfterFinished': 0"),
+            put_job(.ns = "quiet", .name = "spec-over-namespace", .ended_s = HOUR,
+                    .spec = "'ttlSecondsAfterFinished': 0"),
             put_job(.ns = "ml-train", .name = "by-section", .failed = true, .ended_s = 3 * HOUR + 1),
             put_job(.ns = "held", .name = "let-go", .ended_s = 10, .annotations = "'sexton.dev/hold': 'false'"),
             put_job(.name = "hold-over", .ended_s = 10, .annotations = "'sexton.dev/hold': '2026-01-31T12:00:00Z'"),
@@ -29,7 +30,8 @@ START_TEST(every_finished_job_is_recorded_and_deleted_when_its_time_is_up) {
             put_job(.ns = "quiet", .name = "waits-by-namespace", .ended_s = HOUR),
             put_job(.ns = "ml-train", .name = "waits-by-section", .failed = true, .ended_s = HOUR),
             put_job(.name = "spec-waits", .ended_s = HOUR, .spec = "'ttlSecondsAfterFinished': 90000"),
-            put_job(.name = "held-until", .ended_s = HOUR, .annotations = "'sexton.dev/hold': '2099-01-31T12:00:00+02:00'"),
+            put_job(.name = "held-until", .ended_s = HOUR,
+                    .annotations = "'sexton.dev/hold': '2099-01-31T12:00:00+02:00'"),
             put_job(.name = "in-the-future", .ended_s = -HOUR),
             put_job(.name = "held-for-ever", .ended_s = HOUR, .annotations = "'sexton.dev/hold': 'true'"),
             put_job(.name = "never", .ended_s = HOUR, .annotations = "'sexton.dev/ttl-after-success': 'never'"),
@@ -92,10 +94,12 @@ END_TEST
 
 START_TEST(a_job_with_a_condition_that_is_not_final_is_not_finished) {
     sim_start(NULL);
-    static const char job[] = "{'kind': 'Job', 'apiVersion': 'batch/v1', 'metadata': {'namespace': 'shop', 'name': '%s', 'uid': "
-                              "'5ec70000-0000-4000-8000-90000000000%d'}, 'spec': {}, 'status': {'succeeded': 1, 'failed': 3, "
-                              "'completionTime': '2026-01-01T00:00:00Z', 'conditions': [%s]}}";
-#define CONDITION(type, status) "{'type': '" type "', 'status': '" status "', 'lastTransitionTime': '2026-01-01T00:00:00Z'}"
+    static const char job[] =
+            "{'kind': 'Job', 'apiVersion': 'batch/v1', 'metadata': {'namespace': 'shop', 'name': '%s', 'uid': "
+            "'5ec70000-0000-4000-8000-90000000000%d'}, 'spec': {}, 'status': {'succeeded': 1, 'failed': 3, "
+            "'completionTime': '2026-01-01T00:00:00Z', 'conditions': [%s]}}";
+#define CONDITION(type, status) \
+    "{'type': '" type "', 'status': '" status "', 'lastTransitionTime': '2026-01-01T00:00:00Z'}"
 #pragma GCC diagnostic push
 #pragma GCC diagnostic ignored "-Wformat-nonliteral"
     sim_load(json_format(job, "criteria-met", 1, CONDITION("SuccessCriteriaMet", "True")));
@@ -106,8 +110,7 @@ START_TEST(a_job_with_a_condition_that_is_not_final_is_not_finished) {
     sim_load(json_format(job, "twice", 6, CONDITION("Complete", "True") "," CONDITION("Complete", "True")));
     sim_load(json_format(job, "counts-only", 7, ""));
     sim_load(json_format(job, "when", 8, "{'type': 'Complete', 'status': 'True'}"));
-    sim_load(json_format(job, "really", 9,
-            CONDITION("SuccessCriteriaMet", "True") "," CONDITION("Complete", "True")));
+    sim_load(json_format(job, "really", 9, CONDITION("SuccessCriteriaMet", "True") "," CONDITION("Complete", "True")));
 #pragma GCC diagnostic pop
     struct result result = sexton_here("sweep");
     expect_number(result.code, 0);
@@ -153,19 +156,20 @@ END_TEST
 START_TEST(a_cronjobs_job_waits_until_its_cronjob_has_taken_note) {
     sim_start((const char *const[]){"--cronjob-settle-ms", "1500", NULL});
     configure("[sexton]\ncronjob-settle = 5m\n");
-    static const char cronjob[] = "{'kind': 'CronJob', 'apiVersion': 'batch/v1', 'metadata': {'namespace': 'shop', 'name': "
-                                  "'nightly', 'uid': '5ec70000-0000-4000-8000-0000000000c1'}, 'spec': {'schedule': "
-                                  "'0 3 * * *'}, 'status': {'active': [{'kind': 'Job', 'name': 'nightly-1', 'uid': "
-                                  "'5ec70000-0000-4000-8000-0000000000a1'}]}}";
-    static const char owner[] = "'ownerReferences': [{'apiVersion': 'batch/v1', 'kind': 'CronJob', 'name': 'nightly', 'uid': "
-                                "'5ec70000-0000-4000-8000-0000000000c1', 'controller': true}]";
+    static const char cronjob[] =
+            "{'kind': 'CronJob', 'apiVersion': 'batch/v1', 'metadata': {'namespace': 'shop', 'name': "
+            "'nightly', 'uid': '5ec70000-0000-4000-8000-0000000000c1'}, 'spec': {'schedule': "
+            "'0 3 * * *'}, 'status': {'active': [{'kind': 'Job', 'name': 'nightly-1', 'uid': "
+            "'5ec70000-0000-4000-8000-0000000000a1'}]}}";
+    static const char owner[] =
+            "'ownerReferences': [{'apiVersion': 'batch/v1', 'kind': 'CronJob', 'name': 'nightly', 'uid': "
+            "'5ec70000-0000-4000-8000-0000000000c1', 'controller': true}]";
     sim_load(json_format("%s", cronjob));
     put_job(.name = "nightly-1", .uid = "5ec70000-0000-4000-8000-0000000000a1", .running = true, .metadata = owner);
     struct process *controller = controller_start();
     wait_until_synced(controller);
     int64_t before_ms = wall_ms();
-    struct job job =
-            put_job(.name = "nightly-1", .uid = "5ec70000-0000-4000-8000-0000000000a1", .metadata = owner);
+    struct job job = put_job(.name = "nightly-1", .uid = "5ec70000-0000-4000-8000-0000000000a1", .metadata = owner);
     expect_recorded_and_deleted(&job, 0);
     expect(deletions_of(&job).first_ms >= before_ms + 1400, "its CronJob had not taken note of it");
     expect_text(row_text(&job, "cronjob"), "nightly");

@@ -67,7 +67,8 @@ START_TEST(sighup_reloads_the_policy_and_decides_again) {
     struct process *controller = controller_start();
     wait_until(row_is(&job, "due", "") && row_is(&kept, "kept", ""));
     wait_until_synced(controller);
-    configure("[sexton]\nlog-format = json\n[policy]\nttl-after-failure = 30m\n[namespace team-*]\nttl-after-failure = 2h\n");
+    configure("[sexton]\nlog-format = json\n[policy]\nttl-after-failure = 30m\n[namespace team-*]\nttl-after-failure = "
+              "2h\n");
     process_signal(controller, SIGHUP);
     expect_recorded_and_deleted(&job, 1800000);
     wait_until(row_is(&kept, "due", ""));
@@ -134,8 +135,10 @@ END_TEST
 
 START_TEST(a_row_that_kill_9_left_in_deleting_is_settled) {
     sim_start(NULL);
-    sim_faults("[{'match': {'verb': 'delete', 'resource': 'jobs', 'name': 'done'}, 'times': 1, 'action': {'delayMs': 800}},"
-               " {'match': {'verb': 'delete', 'resource': 'jobs', 'name': 'undone'}, 'times': 1, 'action': {'delayMs': 800, "
+    sim_faults("[{'match': {'verb': 'delete', 'resource': 'jobs', 'name': 'done'}, 'times': 1, 'action': {'delayMs': "
+               "800}},"
+               " {'match': {'verb': 'delete', 'resource': 'jobs', 'name': 'undone'}, 'times': 1, 'action': {'delayMs': "
+               "800, "
                "'drop': true}}]");
     struct job done = put_job(.name = "done", .ended_s = 60), undone = put_job(.name = "undone", .ended_s = 60);
     struct process *controller = controller_start();
@@ -178,7 +181,8 @@ START_TEST(a_server_whose_clock_is_behind_deletes_nothing_early) {
     sim_set_clock(-600000);
     configure("[policy]\nttl-after-success = 1m\nttl-after-failure = 1s\n");
     /* By our clock its time is up; by the server's it has not even finished. */
-    struct job job = put_job(.name = "early", .ended_s = 300), future = put_job(.name = "future", .failed = true, .ended_s = 2);
+    struct job job = put_job(.name = "early", .ended_s = 300),
+               future = put_job(.name = "future", .failed = true, .ended_s = 2);
     struct job due = put_job(.name = "due", .ended_s = 700);
     struct process *controller = controller_start();
     expect_recorded_and_deleted(&due, 660000);

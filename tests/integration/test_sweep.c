@@ -135,10 +135,10 @@ START_TEST(on_a_terminal_a_sweep_shows_progress_and_colours_only_there) {
     sim_faults("[{'match': {'verb': 'delete'}, 'times': 1, 'action': {'delayMs': 700}}]");
     put_job(.name = "one", .ended_s = 60);
     const char *binary = getenv("SEXTON_BIN");
-    struct result result = process_run(&(struct start){
-            .argv = (const char *const[]){binary ? binary : "build/sexton", "sweep", "--config", configure(""),
-                    "--kubeconfig", sim_kubeconfig(), NULL},
-            .terminal = true});
+    struct result result =
+            process_run(&(struct start){.argv = (const char *const[]){binary ? binary : "build/sexton", "sweep",
+                                                "--config", configure(""), "--kubeconfig", sim_kubeconfig(), NULL},
+                    .terminal = true});
     expect_number(result.code, 0);
     expect_contains(result.err, "sweeping: 1 Jobs seen");
     expect_contains(result.out, "1 seen");

@@ -1,8 +1,8 @@
 /* Lists and watches that go wrong. */
 #include "suites.h"
 
-static const char *const many_jobs[] = {"--jobs", "1200", "--job-bytes", "700", "--namespaces", "7", "--failed-percent", "0",
-        NULL};
+static const char *const many_jobs[] = {
+        "--jobs", "1200", "--job-bytes", "700", "--namespaces", "7", "--failed-percent", "0", NULL};
 
 static void expect_all_gone(struct process *controller, int64_t n) {
     wait_until(sim_objects("jobs") == 0);
@@ -35,7 +35,8 @@ END_TEST
 START_TEST(a_list_that_breaks_off_deletes_nothing_until_it_is_whole) {
     sim_start(many_jobs);
     configure("[sexton]\ndelete-qps = 0\n");
-    sim_faults("[{'match': {'verb': 'list', 'resource': 'jobs'}, 'skip': 1, 'times': 1, 'action': {'truncateAfter': 70000}},"
+    sim_faults("[{'match': {'verb': 'list', 'resource': 'jobs'}, 'skip': 1, 'times': 1, 'action': {'truncateAfter': "
+               "70000}},"
                " {'match': {'verb': 'list', 'resource': 'jobs'}, 'skip': 1, 'times': 1, 'action': {'delayMs': 300}}]");
     struct process *controller = controller_start();
     wait_until(has_logged(controller, "list failed"));
@@ -69,7 +70,8 @@ START_TEST(a_410_as_an_event_lists_again_and_what_went_meanwhile_is_on_record) {
     wait_until_synced(controller);
     wait_until(row_is(&job, "due", ""));
     sim_faults("[{'match': {'verb': 'list', 'resource': 'jobs'}, 'times': 1, 'action': {'delayMs': 300}},"
-               " {'match': {'verb': 'watch', 'resource': 'jobs'}, 'times': 1, 'live': true, 'action': {'watchGone': true}}]");
+               " {'match': {'verb': 'watch', 'resource': 'jobs'}, 'times': 1, 'live': true, 'action': {'watchGone': "
+               "true}}]");
     delete_job(&job);
     wait_until(row_is(&job, "deleted", "external"));
     wait_until(sim_count("jobs", "list") == 2);
@@ -86,8 +88,10 @@ START_TEST(a_compacted_server_is_listed_again) {
     wait_until_synced(controller);
     wait_until(row_is(&job, "due", ""));
     /* The watch ends, and what happened since is forgotten. */
-    sim_faults("[{'match': {'verb': 'watch', 'resource': 'jobs'}, 'times': 1, 'live': true, 'action': {'truncateAfter': 0, "
-               "'reset': true}}, {'match': {'verb': 'watch', 'resource': 'jobs'}, 'times': 1, 'action': {'delayMs': 200}}]");
+    sim_faults("[{'match': {'verb': 'watch', 'resource': 'jobs'}, 'times': 1, 'live': true, 'action': "
+               "{'truncateAfter': 0, "
+               "'reset': true}}, {'match': {'verb': 'watch', 'resource': 'jobs'}, 'times': 1, 'action': {'delayMs': "
+               "200}}]");
     delete_job(&job);
     sim_compact();
     wait_until(row_is(&job, "deleted", "external"));
@@ -131,7 +135,8 @@ static void cut_watch(const char *action, int lists) {
     sim_start((const char *const[]){"--bookmark-ms", "50", NULL});
     struct process *controller = controller_start();
     wait_until_synced(controller);
-    sim_faults(format("[{'match': {'verb': 'watch', 'resource': 'jobs'}, 'times': 1, 'live': true, 'action': {%s}}]", action));
+    sim_faults(format(
+            "[{'match': {'verb': 'watch', 'resource': 'jobs'}, 'times': 1, 'live': true, 'action': {%s}}]", action));
     /* While it is away: no event may be lost. */
     struct job job = put_job(.name = "meanwhile", .ended_s = 60);
     wait_until(sim_count("jobs", "watch") >= 2);
@@ -163,7 +168,8 @@ END_TEST
 
 START_TEST(slow_doubled_and_reordered_events_change_nothing) {
     sim_start((const char *const[]){"--bookmark-ms", "100", NULL});
-    sim_faults("[{'match': {'verb': 'watch', 'resource': 'jobs'}, 'action': {'duplicateEvents': true, 'reorderEvents': true, "
+    sim_faults("[{'match': {'verb': 'watch', 'resource': 'jobs'}, 'action': {'duplicateEvents': true, 'reorderEvents': "
+               "true, "
                "'bytesPerWrite': 97}}]");
     struct process *controller = controller_start();
     wait_until_synced(controller);
@@ -199,7 +205,8 @@ START_TEST(nothing_is_deleted_while_the_namespaces_are_not_known) {
     configure("[policy]\nttl-after-failure = 1s\n");
     struct process *controller = controller_start();
     wait_until_synced(controller);
-    struct job job = put_job(.name = "held-soon", .failed = true, .annotations = "'sexton.dev/ttl-after-failure': '2s'");
+    struct job job =
+            put_job(.name = "held-soon", .failed = true, .annotations = "'sexton.dev/ttl-after-failure': '2s'");
     wait_until(row_is(&job, "due", ""));
     /* Its Namespace is put on hold, but nobody can tell us so. */
     sim_faults("[{'match': {'resource': 'namespaces'}, 'live': true, 'action': {'status': 503, 'truncateAfter': 0}}]");

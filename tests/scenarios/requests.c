@@ -103,6 +103,6 @@ bool request_is(const struct scenario *s, const struct http_transfer *t, const s
     if (slash && slash != target)
         snprintf(path, sizeof path, "/apis/batch/v1/namespaces/%.*s/jobs/%s", (int)(slash - target), target, slash + 1);
     const char *uid = words_value(words, "uid"), *version = words_value(words, "rv");
-    return strcmp(fake_http_method(t), method) == 0 && fnmatch(path, fake_http_path(t), 0) == 0 &&
+    return fnmatch(method, fake_http_method(t), 0) == 0 && fnmatch(path, fake_http_path(t), 0) == 0 &&
            (!uid || has_precondition(t, "uid", uid)) && (!version || has_precondition(t, "resourceVersion", version));
 }

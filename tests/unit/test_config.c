@@ -278,6 +278,7 @@ START_TEST(unknown_keys_and_sections_are_errors_with_a_suggestion) {
     refuse("[histroy]\n", "1: unknown section [histroy]; did you mean [history]?");
     refuse("[Sexton]\n", "1: unknown section [Sexton]; did you mean [sexton]?");
     refuse("[database]\nx = 1\n", "1: unknown section [database]");
+    refuse("[a\tb\xe2\x80\xae]\n", "1: unknown section [a\\tb\\u202e]");
     refuse("[]\n", "1: unknown section []");
     refuse("[namespaces ml]\n", "1: unknown section [namespaces ml]");
 }
