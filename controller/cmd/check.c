@@ -23,14 +23,10 @@ static const struct need {
     const char *verb, *group, *resource;
     enum { IN_NAMESPACE, THE_NAMESPACE /* itself; all of them without a list */, KUBE_SYSTEM /* once */ } where;
 } needs[] = {
-        {"list", "batch", "jobs", IN_NAMESPACE},
-        {"watch", "batch", "jobs", IN_NAMESPACE},
-        {"get", "batch", "jobs", IN_NAMESPACE},
-        {"delete", "batch", "jobs", IN_NAMESPACE},
-        {"list", "batch", "cronjobs", IN_NAMESPACE},
-        {"watch", "batch", "cronjobs", IN_NAMESPACE},
-        {"list", "", "namespaces", THE_NAMESPACE},
-        {"watch", "", "namespaces", THE_NAMESPACE},
+        {"list", "batch", "jobs", IN_NAMESPACE}, {"watch", "batch", "jobs", IN_NAMESPACE},
+        {"get", "batch", "jobs", IN_NAMESPACE}, {"delete", "batch", "jobs", IN_NAMESPACE},
+        {"list", "batch", "cronjobs", IN_NAMESPACE}, {"watch", "batch", "cronjobs", IN_NAMESPACE},
+        {"list", "", "namespaces", THE_NAMESPACE}, {"watch", "", "namespaces", THE_NAMESPACE},
         {"get", "", "namespaces", KUBE_SYSTEM}, /* its uid names the cluster in the register */
 };
 #define NEEDS (sizeof needs / sizeof needs[0])

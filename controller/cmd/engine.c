@@ -18,7 +18,7 @@
 #define SKEW_TOLD_MS 5000 /* a clock that is off by more is worth a line in the log */
 #define PASS_ATTEMPTS 3
 #define PASS_STORE_GRACE_MS 30000 /* one pass: a register that cannot be written for this long ends it */
-#define CATCH_UP_MS 1000 /* after a watch was opened again: what was missed meanwhile comes in much less */
+#define CATCH_UP_MS 1000          /* after a watch was opened again: what was missed meanwhile comes in much less */
 
 enum kind { KIND_NAMESPACES, KIND_CRONJOBS, KIND_JOBS, KINDS };
 static const char *const kind_names[] = {"namespaces", "cronjobs", "jobs"};
@@ -29,8 +29,8 @@ struct feed {
     enum kind kind;
     struct reflector *reflector;
     uint32_t generation;
-    bool complete; /* a whole list was seen */
-    bool healthy;  /* the last word from it was a good one */
+    bool complete;    /* a whole list was seen */
+    bool healthy;     /* the last word from it was a good one */
     bool failed;      /* and that was logged */
     bool catching_up; /* the watch is open again, and what was missed is on its way */
 };

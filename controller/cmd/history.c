@@ -53,7 +53,8 @@ static const struct command_spec list_spec = {
                         {"cronjob", 0, "GLOB", "only Jobs of this CronJob; * and ? as above"},
                         {"outcome", 0, "OUTCOME", "Succeeded or Failed"},
                         {"since", 0, "WHEN",
-                                "finished at this time or later: 2026-01-31T12:00:00Z, 2026-01-31, or 7d (that long ago)"},
+                                "finished at this time or later: 2026-01-31T12:00:00Z, 2026-01-31, or 7d (that long "
+                                "ago)"},
                         {"until", 0, "WHEN", "finished before this time"},
                         {"limit", 0, "N", "at most this many; 0 for all (50 in tables, else all)"},
                         {"output", 'o', "FORMAT", "table, wide, json or csv"},

@@ -286,8 +286,9 @@ static void print_summary(const struct plan_command *c, const struct plan_row *r
         unclear += rows[i].decision.reason == REASON_DOUBT || rows[i].decision.reason == REASON_NOT_UNDERSTOOD;
     }
     if (c->format == OUTPUT_TABLE || c->format == OUTPUT_WIDE)
-        printf("%zu Job%s: %" PRId64 " to delete, %" PRId64 " waiting, %" PRId64 " kept, %" PRId64 " not finished\n", n, n == 1 ? "" : "s",
-                counts[ACTION_DELETE], counts[ACTION_WAIT], counts[ACTION_KEEP], counts[ACTION_NONE]);
+        printf("%zu Job%s: %" PRId64 " to delete, %" PRId64 " waiting, %" PRId64 " kept, %" PRId64 " not finished\n", n,
+                n == 1 ? "" : "s", counts[ACTION_DELETE], counts[ACTION_WAIT], counts[ACTION_KEEP],
+                counts[ACTION_NONE]);
     fflush(stdout);
     if (unclear)
         fprintf(stderr, "warning: %" PRId64 " of the Jobs %s kept because something about %s is not understood\n",

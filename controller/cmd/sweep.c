@@ -140,7 +140,8 @@ static void print_summary(const struct sweep_command *c) {
         printf("%" PRId64 " seen, %" PRId64 " recorded, %" PRId64 " deleted, %" PRId64 " kept, %" PRId64 " failed\n",
                 n->seen, n->recorded, n->deleted, n->seen - n->deleted - n->failed, n->failed);
     if (n->unfinished + n->waiting + n->kept > 0)
-        printf("kept: %" PRId64 " not finished, %" PRId64 " waiting for their time, %" PRId64 " by policy or in doubt\n",
+        printf("kept: %" PRId64 " not finished, %" PRId64 " waiting for their time, %" PRId64
+               " by policy or in doubt\n",
                 n->unfinished, n->waiting, n->kept);
 }
 

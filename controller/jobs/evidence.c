@@ -215,7 +215,8 @@ struct run *evidence_from_json(const json_t *json, const char *template, size_t 
     take_status(run, json, job, &ok);
     run->labels = pick(json_object_get(metadata, "labels"), settings->labels, NULL, &ok);
     run->annotations = pick(annotations, settings->annotations, settings->prefix, &ok);
-    json_t *parsed = template_len ? json_loadb(template, template_len, JSON_REJECT_DUPLICATES | JSON_ALLOW_NUL, NULL) : NULL;
+    json_t *parsed =
+            template_len ? json_loadb(template, template_len, JSON_REJECT_DUPLICATES | JSON_ALLOW_NUL, NULL) : NULL;
     if (parsed) {
         run->images = take_images(parsed, &ok);
         if (settings->manifest)

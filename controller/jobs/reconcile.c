@@ -889,7 +889,8 @@ static void on_found(struct reconcile *r, struct store_entry *entry, const json_
     }
     const char *version = json_string_value(json_object_get(metadata, "resourceVersion"));
     if (r->settings.has_selector && !same_text(version, entry->job->resource_version)) {
-        /* GET knows no selector: what it found may be none of ours any more. Only the watch, or the next pass, can tell. */
+        /* GET knows no selector: what it found may be none of ours any more. Only the watch, or the next pass, can
+         * tell. */
         entry->look_first = true;
         retry_or_give_up(r, entry, 0, "it has changed, and may no longer be selected");
         return;
@@ -1027,7 +1028,8 @@ int64_t reconcile_in_flight(const struct reconcile *r) {
 bool reconcile_is_done(const struct reconcile *r) {
     const struct heap_node *due = heap_peek(&r->due);
     int64_t now_ms = safe_now(r);
-    return r->in_flight == 0 && !heap_peek(&r->retry) && (!due || r->stopped || (now_ms != TIME_NONE && due->key > now_ms));
+    return r->in_flight == 0 && !heap_peek(&r->retry) &&
+           (!due || r->stopped || (now_ms != TIME_NONE && due->key > now_ms));
 }
 
 struct reconcile_counts reconcile_count(const struct reconcile *r) {

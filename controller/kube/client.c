@@ -187,7 +187,8 @@ static void on_done(void *arg, const struct http_result *result) {
         snprintf(text, sizeof text, "%s", result->failure);
         answer.message = text;
     } else {
-        body = json_loadb(strbuf_text(&call->collected), call->collected.len, JSON_REJECT_DUPLICATES | JSON_ALLOW_NUL, NULL);
+        body = json_loadb(
+                strbuf_text(&call->collected), call->collected.len, JSON_REJECT_DUPLICATES | JSON_ALLOW_NUL, NULL);
         answer.body = body;
         answer.reason = json_string_value(json_object_get(body, "reason"));
         answer.message = json_string_value(json_object_get(body, "message"));

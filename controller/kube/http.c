@@ -263,8 +263,8 @@ static size_t read_callback(char *buffer, size_t size, size_t n, void *arg) {
     return taken;
 }
 
-/* When a connection that was used before ends without an answer, libcurl would send the request once more. What has a body
- * must not be repeated unasked: the first one may have been acted on. Refusing to rewind makes that a failure. */
+/* When a connection that was used before ends without an answer, libcurl would send the request once more. What has a
+ * body must not be repeated unasked: the first one may have been acted on. Refusing to rewind makes that a failure. */
 static int refuse_to_rewind(void *arg, curl_off_t offset, int origin) {
     (void)arg;
     (void)offset;

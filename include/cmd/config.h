@@ -40,8 +40,8 @@ int config_load(const char *path, struct config **ret, struct error *err) must_c
 void config_destroy(struct config *config);
 
 /* Set one option of [sexton], [policy] or [history] as the file would. Errors: ERROR_USAGE, naming the key. */
-int config_set(struct config *config, const char *section, const char *key, const char *value,
-        struct error *err) must_check;
+int config_set(
+        struct config *config, const char *section, const char *key, const char *value, struct error *err) must_check;
 
 /* The reference, one option a line: section, key, type, default, reloadable, help. */
 void config_print_reference(FILE *out);

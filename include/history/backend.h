@@ -39,7 +39,7 @@ struct history_fate {
         .delete_requested_at_ms = TIME_NONE, .deleted_at_ms = TIME_NONE \
     }
 
-/* Pure. The rules of jobs/run.h: deleted is final, the cause that tells more wins (ttl, external, unknown) and brings
+/* Pure. The rules of jobs/run.h: deleted is final, and so is its cause, but that ttl replaces another and brings
  * its time along. Applying a request twice is applying it once. */
 struct history_fate history_fate_after(const struct history_fate *before, const struct history_request *request);
 bool history_fate_equal(const struct history_fate *a, const struct history_fate *b);

@@ -15,7 +15,7 @@
 
 struct skew {
     bool known;
-    int64_t low_ms, high_ms; /* bounds of server time minus monotonic time */
+    int64_t low_ms, high_ms;       /* bounds of server time minus monotonic time */
     int64_t low_at_ms, high_at_ms; /* monotonic, when each bound was true: it widens from then on */
 };
 

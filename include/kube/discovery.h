@@ -17,7 +17,7 @@ struct discovery;
 
 struct discovered {
     char cluster[256];          /* the given name, the uid of kube-system, or the fallback where that may not be read */
-    bool cluster_is_sure;     /* false: it is the fallback */
+    bool cluster_is_sure;       /* false: it is the fallback */
     char server_version[64];    /* "v1.20.2" */
     char cronjob_version[16];   /* "v1" or "v1beta1" */
     bool cronjobs_tell_success; /* status.lastSuccessfulTime is kept */

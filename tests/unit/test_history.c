@@ -550,7 +550,7 @@ START_TEST(the_cause_that_tells_more_wins_and_brings_its_time) {
             {RUN_CAUSE_TTL, RUN_CAUSE_UNKNOWN, "ttl1"},
             {RUN_CAUSE_EXTERNAL, RUN_CAUSE_TTL, "ttl2"},
             {RUN_CAUSE_UNKNOWN, RUN_CAUSE_TTL, "ttl2"},
-            {RUN_CAUSE_UNKNOWN, RUN_CAUSE_EXTERNAL, "external2"},
+            {RUN_CAUSE_UNKNOWN, RUN_CAUSE_EXTERNAL, "unknown1"},
             {RUN_CAUSE_EXTERNAL, RUN_CAUSE_UNKNOWN, "external1"},
             {RUN_CAUSE_NONE, RUN_CAUSE_NONE, "unknown1"},
     };
