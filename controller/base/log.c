@@ -48,7 +48,7 @@ bool log_format_parse(const char *text, enum log_format *ret_format) {
 static void add_json_value(struct strbuf *line, const char *value) {
     size_t len = 0, characters = 0;
     /* Bytes are counted too, for what is not UTF-8 may have no characters. */
-    for (; value[len] && len < LOG_VALUE_MAX * 4; len++) {
+    for (; len < LOG_VALUE_MAX * 4 && value[len]; len++) {
         if (((unsigned char)value[len] & 0xc0) != 0x80 && characters++ == LOG_VALUE_MAX)
             break;
     }

@@ -26,6 +26,7 @@ struct process {
     bool ended;
     int code;
     int terminal_fd; /* -1: none */
+    bool terminal_is_out;
     char name[32];
     char out[64], err[64]; /* file names in the folder */
 };
@@ -238,7 +239,7 @@ static void drain_terminal(struct process *process) {
     char buffer[4096];
     if (process->terminal_fd < 0)
         return;
-    int file = open_in_folder(process->err, O_WRONLY | O_CREAT | O_APPEND);
+    int file = open_in_folder(process->terminal_is_out ? process->out : process->err, O_WRONLY | O_CREAT | O_APPEND);
     for (ssize_t n; (n = read(process->terminal_fd, buffer, sizeof buffer)) > 0;)
         (void)!write(file, buffer, (size_t)n);
     close(file);
@@ -263,8 +264,10 @@ struct process *process_start(const struct start *start) {
     int out = open_in_folder(process->out, O_WRONLY | O_CREAT | O_TRUNC);
     int err = open_in_folder(process->err, O_WRONLY | O_CREAT | O_TRUNC);
     if (start->terminal) {
-        close(err);
-        if (openpty(&process->terminal_fd, &err, NULL, NULL, NULL) < 0)
+        int *side = start->terminal == TERMINAL_OUT ? &out : &err;
+        process->terminal_is_out = start->terminal == TERMINAL_OUT;
+        close(*side);
+        if (openpty(&process->terminal_fd, side, NULL, NULL, NULL) < 0)
             test_fail("openpty: %s", strerror(errno));
         fcntl(process->terminal_fd, F_SETFL, O_NONBLOCK);
         fcntl(process->terminal_fd, F_SETFD, FD_CLOEXEC);
@@ -320,6 +323,7 @@ int process_wait(struct process *process) {
 }
 
 const char *process_out(struct process *process) {
+    drain_terminal(process);
     return read_file(in_folder(process->out));
 }
 

@@ -76,10 +76,10 @@ struct process;
 
 struct start {
     const char *const *argv;
-    const char *input;      /* for its standard input; NULL: nothing */
-    size_t input_len;       /* 0: strlen(input) */
-    const char *const *env; /* "NAME=value" on top of ours, NULL-terminated, or NULL */
-    bool terminal;          /* standard error is a terminal */
+    const char *input;                                   /* for its standard input; NULL: nothing */
+    size_t input_len;                                    /* 0: strlen(input) */
+    const char *const *env;                              /* "NAME=value" on top of ours, NULL-terminated, or NULL */
+    enum { FILES, TERMINAL_ERR, TERMINAL_OUT } terminal; /* which of its outputs is a terminal */
 };
 
 struct process *process_start(const struct start *start);

@@ -10,13 +10,13 @@
 
 static const char *config_path;
 
-static const char *binary(void) {
+const char *sexton_binary(void) {
     const char *path = getenv("SEXTON_BIN");
     return path ? path : "build/sexton";
 }
 
 struct result sexton_run(const char *const arguments[], const char *input) {
-    const char *argv[ARGUMENTS_MAX] = {binary()};
+    const char *argv[ARGUMENTS_MAX] = {sexton_binary()};
     for (int n = 1; *arguments && n < ARGUMENTS_MAX - 1; arguments++)
         argv[n++] = *arguments;
     return process_run(&(struct start){.argv = argv, .input = input});
@@ -40,7 +40,7 @@ const char *configure(const char *sections) {
 static void fill(const char *argv[ARGUMENTS_MAX], const char *command, const char *const arguments[]) {
     if (!config_path)
         configure("");
-    const char *const first[] = {binary(), command, "--config", config_path, "--kubeconfig", sim_kubeconfig()};
+    const char *const first[] = {sexton_binary(), command, "--config", config_path, "--kubeconfig", sim_kubeconfig()};
     int n = sizeof first / sizeof first[0];
     memcpy(argv, first, sizeof first);
     for (; *arguments && n < ARGUMENTS_MAX - 1; arguments++)

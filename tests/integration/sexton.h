@@ -8,6 +8,7 @@
 #include "cluster.h"
 #include "harness.h"
 
+const char *sexton_binary(void);
 /* The binary with these arguments and nothing else, to its end. */
 #define sexton(...) sexton_run((const char *const[]){__VA_ARGS__, NULL}, NULL)
 struct result sexton_run(const char *const arguments[], const char *input);

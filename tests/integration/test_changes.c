@@ -196,6 +196,66 @@ START_TEST(a_job_that_leaves_the_selection_is_not_recorded_as_deleted) {
 }
 END_TEST
 
+START_TEST(a_change_while_the_intent_is_written_takes_the_intent_back) {
+    sim_start(NULL);
+    struct process *controller = controller_start();
+    wait_until_synced(controller);
+    struct job job = put_job(.name = "changing", .failed = true, .annotations = "'sexton.dev/ttl-after-failure': '2s'");
+    wait_until(row_is(&job, "due", ""));
+    /* The register takes its time, in which the Job is put on hold, in words that nobody understands. */
+    sql_lock();
+    wait_until(wall_ms() > job.ended_ms + 3100);
+    patch_job(&job, "{'metadata': {'annotations': {'sexton.dev/hold': 'please'}}}");
+    wait_until(has_logged(controller, "hold=please"));
+    sql_unlock();
+    wait_until(row_is(&job, "kept", ""));
+    struct job canary = put_job(.name = "canary", .ended_s = 60);
+    expect_recorded_and_deleted(&canary, 0);
+    expect_kept(&job, "kept");
+    controller_stop(controller);
+}
+END_TEST
+
+START_TEST(the_jobs_of_a_namespace_that_is_deleted_are_on_record) {
+    sim_start(NULL);
+    struct job job = put_job(.ns = "team", .name = "one", .failed = true);
+    struct process *controller = controller_start();
+    wait_until_synced(controller);
+    wait_until(row_is(&job, "due", ""));
+    expect_number(sim_request("DELETE", "/api/v1/namespaces/team", NULL, NULL) / 100, 2);
+    wait_until(row_is(&job, "deleted", "external"));
+    expect_text(row_text(&job, "outcome"), "Failed");
+    struct job canary = put_job(.name = "canary", .ended_s = 60);
+    expect_recorded_and_deleted(&canary, 0);
+    controller_stop(controller);
+}
+END_TEST
+
+START_TEST(a_burst_of_jobs_is_deleted_one_request_each) {
+    sim_start(NULL);
+    configure("[sexton]\ndelete-qps = 0\nlog-level = error\n");
+    struct process *controller = controller_start("--log-level", "info");
+    wait_until_synced(controller);
+    enum { BURST = 300 };
+    const char *items = "";
+    for (int i = 0; i < BURST; i++)
+        items = format("%s%s%s", items, i ? "," : "",
+                json_format("{'metadata': {'namespace': 'ns-%d', 'name': 'job-%d', 'uid': "
+                            "'5ec70000-0000-4000-8000-0b000000%04d'}, "
+                            "'status': {'conditions': [{'type': 'Complete', 'status': 'True', 'lastTransitionTime': "
+                            "'2026-01-01T00:00:00Z'}]}}",
+                        i % 10, i, i));
+    sim_load(format("{\"kind\": \"JobList\", \"items\": [%s]}", items));
+    wait_until(sim_objects("jobs") == 0);
+    wait_until(
+            sql_number("SELECT count(*) FROM runs WHERE delete_state = 'deleted' AND delete_cause = 'ttl'") == BURST);
+    expect_number(sim_count("jobs", "delete"), BURST);
+    expect_number(sim_count("jobs", "get"), 0);
+    expect_number(sim_count("jobs", "list"), 1);
+    controller_stop(controller);
+}
+END_TEST
+
 START_TEST(two_controllers_on_one_cluster_do_no_harm) {
     sim_start((const char *const[]){"--jobs", "300", "--job-bytes", "600", "--failed-percent", "0", NULL});
     configure("[sexton]\ndelete-qps = 0\n");
@@ -222,6 +282,9 @@ Suite *suite_changes(void) {
             a_job_deleted_by_someone_else_is_on_record,
             a_namespaces_annotation_takes_effect_when_it_changes,
             a_job_that_leaves_the_selection_is_not_recorded_as_deleted,
+            a_change_while_the_intent_is_written_takes_the_intent_back,
+            the_jobs_of_a_namespace_that_is_deleted_are_on_record,
+            a_burst_of_jobs_is_deleted_one_request_each,
             two_controllers_on_one_cluster_do_no_harm,
             NULL,
     };

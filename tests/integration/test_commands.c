@@ -234,10 +234,9 @@ START_TEST(a_reader_that_has_had_enough_is_no_failure) {
     configure("[sexton]\ndelete-qps = 0\nlog-level = error\n");
     result = sexton_here("sweep");
     expect_number(result.code, 0);
-    const char *binary = getenv("SEXTON_BIN");
-    result = process_run(&(struct start){.argv = (const char *const[]){"/bin/sh", "-c",
-                                                 "\"$0\" \"$@\" | head -n 2; :", binary ? binary : "build/sexton",
-                                                 "history", "list", "--store", store_option(), "-o", "json", NULL}});
+    result = process_run(&(struct start){
+            .argv = (const char *const[]){"/bin/sh", "-c", "\"$0\" \"$@\" | head -n 2; :", sexton_binary(), "history",
+                    "list", "--store", store_option(), "-o", "json", NULL}});
     expect_number(result.code, 0);
     expect_text(result.err, "");
 }

@@ -176,15 +176,26 @@ START_TEST(several_kubeconfigs_are_merged_and_a_context_is_chosen) {
             "apiVersion: v1\nkind: Config\ncurrent-context: there\ncontexts:\n- name: there\n  context: {cluster: "
             "away, user: me}\n"
             "- name: good\n  context: {cluster: here, user: me}\nusers:\n- name: me\n  user: {}\n");
-    const char *binary = getenv("SEXTON_BIN");
-    struct result result = process_run(&(struct start){
-            .argv = (const char *const[]){binary ? binary : "build/sexton", "plan", "--context", "good", NULL},
-            .env = (const char *const[]){format("KUBECONFIG=%s:%s", clusters, contexts), NULL}});
+    struct result result = process_run(
+            &(struct start){.argv = (const char *const[]){sexton_binary(), "plan", "--context", "good", NULL},
+                    .env = (const char *const[]){format("KUBECONFIG=%s:%s", clusters, contexts), NULL}});
     expect(result.code == 0, "%s", result.err);
     expect_contains(result.out, "one");
-    result = process_run(&(struct start){.argv = (const char *const[]){binary ? binary : "build/sexton", "plan", NULL},
+    result = process_run(&(struct start){.argv = (const char *const[]){sexton_binary(), "plan", NULL},
             .env = (const char *const[]){format("KUBECONFIG=%s:%s", clusters, contexts), NULL}});
     expect_number(result.code, 1);
+}
+END_TEST
+
+START_TEST(a_proxy_is_asked_instead_of_the_server) {
+    sim_start(NULL);
+    /* kubesim is no proxy, and says so; but it was asked. */
+    const char *path = edit_kubeconfig("proxy.yaml", format("server: %s", sim_url()),
+            format("server: http://kube.example.invalid:8080\n    proxy-url: %s", sim_url()));
+    struct result result = sexton("plan", "--kubeconfig", path);
+    expect_number(result.code, 1);
+    expect(sim_total() > 0, "the proxy was not asked: %s", result.err);
+    expect_contains(result.err, "404");
 }
 END_TEST
 
@@ -282,6 +293,7 @@ Suite *suite_connecting(void) {
             a_token_that_is_not_taken_is_an_error_and_no_loop,
             a_plugin_logs_in,
             several_kubeconfigs_are_merged_and_a_context_is_chosen,
+            a_proxy_is_asked_instead_of_the_server,
             tls_with_a_ca_and_a_client_certificate,
             a_client_certificate_that_has_expired_is_said_to_have,
             NULL,

@@ -55,6 +55,22 @@ START_TEST(a_403_on_list_in_one_namespace_of_three_does_not_stop_the_others) {
 }
 END_TEST
 
+START_TEST(without_the_right_to_list_namespaces_nothing_is_deleted_and_the_reason_is_said) {
+    sim_start(NULL);
+    sim_faults("[{'match': {'verb': 'list', 'resource': 'namespaces'}, 'action': {'deny': true}}]");
+    struct job job = put_job(.name = "due", .ended_s = 60);
+    struct process *controller = controller_start();
+    wait_until(sim_fault_hits(0) == 3);
+    expect_number(sim_count("jobs", "delete"), 0);
+    expect_contains(process_err(controller), "cannot list resource");
+    expect_contains(process_err(controller), "resource=namespaces");
+    expect(sim_total() <= 12, "%d requests", (int)sim_total());
+    sim_clear_faults();
+    expect_recorded_and_deleted(&job, 0);
+    controller_stop(controller);
+}
+END_TEST
+
 START_TEST(a_429_with_retry_after_is_honoured) {
     sim_start(NULL);
     sim_faults("[{'match': {'verb': 'delete', 'resource': 'jobs'}, 'times': 1, 'action': {'status': 429, 'retryAfter': "
@@ -218,6 +234,7 @@ Suite *suite_faults(void) {
     const TTest *const tests[] = {
             a_403_on_delete_in_one_namespace_neither_stops_the_others_nor_loops,
             a_403_on_list_in_one_namespace_of_three_does_not_stop_the_others,
+            without_the_right_to_list_namespaces_nothing_is_deleted_and_the_reason_is_said,
             a_429_with_retry_after_is_honoured,
             a_429_to_a_list_is_honoured,
             a_storm_of_500_is_survived,

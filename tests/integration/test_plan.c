@@ -239,6 +239,21 @@ START_TEST(plan_says_what_the_controller_then_does) {
 }
 END_TEST
 
+START_TEST(colour_is_for_terminals_only_and_no_color_is_honoured) {
+    const char *path = write_file("job.json", json_format(JOB("a", "one", DONE)));
+    const char *const *argv = (const char *const[]){sexton_binary(), "plan", "-f", path, NULL};
+    struct result result = process_run(&(struct start){.argv = argv, .terminal = TERMINAL_OUT});
+    expect_number(result.code, 0);
+    expect_contains(result.out, "\033[");
+    result = process_run(
+            &(struct start){.argv = argv, .terminal = TERMINAL_OUT, .env = (const char *const[]){"NO_COLOR=1", NULL}});
+    expect_contains(result.out, "delete");
+    expect_lacks(result.out, "\033");
+    result = process_run(&(struct start){.argv = argv});
+    expect_lacks(result.out, "\033");
+}
+END_TEST
+
 Suite *suite_plan(void) {
     const TTest *const tests[] = {
             plan_explains_every_job_and_changes_nothing,
@@ -247,6 +262,7 @@ Suite *suite_plan(void) {
             plan_decides_as_of_another_moment,
             control_characters_are_shown_escaped,
             plan_says_what_the_controller_then_does,
+            colour_is_for_terminals_only_and_no_color_is_honoured,
             NULL,
     };
     return suite_of("plan", tests);

@@ -1,6 +1,7 @@
 /* sexton sweep: one pass. */
 #include "suites.h"
 
+#include <signal.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -134,15 +135,33 @@ START_TEST(on_a_terminal_a_sweep_shows_progress_and_colours_only_there) {
     sim_start(NULL);
     sim_faults("[{'match': {'verb': 'delete'}, 'times': 1, 'action': {'delayMs': 700}}]");
     put_job(.name = "one", .ended_s = 60);
-    const char *binary = getenv("SEXTON_BIN");
     struct result result =
-            process_run(&(struct start){.argv = (const char *const[]){binary ? binary : "build/sexton", "sweep",
-                                                "--config", configure(""), "--kubeconfig", sim_kubeconfig(), NULL},
-                    .terminal = true});
+            process_run(&(struct start){.argv = (const char *const[]){sexton_binary(), "sweep", "--config",
+                                                configure(""), "--kubeconfig", sim_kubeconfig(), NULL},
+                    .terminal = TERMINAL_ERR});
     expect_number(result.code, 0);
     expect_contains(result.err, "sweeping: 1 Jobs seen");
     expect_contains(result.out, "1 seen");
     expect_lacks(result.out, "\033");
+}
+END_TEST
+
+START_TEST(a_sweep_that_is_stopped_by_a_signal_finishes_what_is_in_flight_and_exits_1) {
+    sim_start(NULL);
+    sim_faults("[{'match': {'verb': 'delete'}, 'action': {'delayMs': 700}}]");
+    configure("[sexton]\nmax-in-flight = 1\n");
+    for (int i = 0; i < 5; i++)
+        put_job(.name = format("job-%d", i), .ended_s = 60);
+    struct process *sweep =
+            process_start(&(struct start){.argv = (const char *const[]){sexton_binary(), "sweep", "--config",
+                                                  in_folder("sexton.ini"), "--kubeconfig", sim_kubeconfig(), NULL}});
+    wait_until(sim_fault_hits(0) == 1);
+    process_signal(sweep, SIGINT);
+    expect_number(process_wait(sweep), 1);
+    expect_contains(process_err(sweep), "stopped by a signal");
+    expect_number(sim_count("jobs", "delete"), 1);
+    expect_number(sql_number("SELECT count(*) FROM runs WHERE delete_state = 'deleted'"), 1);
+    expect_number(sql_number("SELECT count(*) FROM runs"), 5);
 }
 END_TEST
 
@@ -179,6 +198,7 @@ Suite *suite_sweep(void) {
             a_sweep_that_may_not_list_exits_1_with_the_servers_words,
             a_sweep_may_be_run_beside_a_controller,
             on_a_terminal_a_sweep_shows_progress_and_colours_only_there,
+            a_sweep_that_is_stopped_by_a_signal_finishes_what_is_in_flight_and_exits_1,
             a_sweep_covers_only_the_namespaces_and_labels_it_is_given,
             a_sweep_works_with_cronjobs_of_v1beta1,
             NULL,
