@@ -246,6 +246,10 @@ START_TEST(the_controlling_owner_counts_then_the_cronjob) {
             {"[{\"kind\":\"Flow\",\"name\":\"f\",\"uid\":\"2\",\"controller\":true},{\"kind\":\"CronJob\",\"name\":"
              "\"c\","
              "\"uid\":\"1\"}]",
+                    "Flow", "f"},
+            {"[{\"kind\":\"Flow\",\"name\":\"f\",\"uid\":\"2\",\"controller\":true},{\"kind\":\"JobSet\",\"name\":"
+             "\"s\","
+             "\"uid\":\"1\",\"controller\":true}]",
                     "Flow", "f"}};
     for (size_t i = 0; i < COUNT(cases); i++) {
         char text[600];
