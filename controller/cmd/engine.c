@@ -612,7 +612,10 @@ static int build(struct engine *e, struct error *err) {
         return -1;
     if (e->dry_run)
         return 0;
-    return writer_open(e->loop, &writer_settings, &writer_handler, &e->writer, err);
+    if (writer_open(e->loop, &writer_settings, &writer_handler, &e->writer, err) == 0)
+        return 0;
+    err->kind = ERROR_USAGE; /* at the start, what is wrong with the store is wrong with what was configured */
+    return -1;
 }
 
 int engine_create(struct loop *loop, const struct engine_settings *settings, const struct engine_handler *handler,

@@ -223,6 +223,8 @@ static int open_register(const struct request *request, struct history **ret, st
         return -1;
     int result = history_open(request->store ? request->store : config->store, HISTORY_READ, ret, err);
     config_destroy(config);
+    if (result < 0 && err)
+        err->kind = ERROR_USAGE; /* the store that was named is none */
     return result;
 }
 

@@ -298,10 +298,10 @@ START_TEST(a_register_that_cannot_be_used_is_an_error_before_anything_is_deleted
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
         for (const char *const *command = (const char *const[]){"run", "sweep", NULL}; *command; command++) {
             result = sexton_here(*command, "--store", cases[i].store);
-            expect_refusal(&result, 1, format("%s %s", *command, cases[i].store), cases[i].part);
+            expect_refusal(&result, 2, format("%s %s", *command, cases[i].store), cases[i].part);
         }
         result = sexton("history", "list", "--store", cases[i].store);
-        expect_refusal(&result, 1, format("history list %s", cases[i].store), "");
+        expect_refusal(&result, 2, format("history list %s", cases[i].store), "");
     }
     result = sexton_here("run", "--store", "nonsense");
     expect_refusal(&result, 2, "no location", "sqlite:");

@@ -250,7 +250,7 @@ START_TEST(the_store_comes_from_the_configuration_too) {
 END_TEST
 
 START_TEST(a_store_that_cannot_be_read_says_why) {
-    ck_assert_int_eq(run("list", "--store", "STORE"), 1);
+    ck_assert_int_eq(run("list", "--store", "STORE"), 2);
     ck_assert_contains(err_text, "sexton history list: no register at ");
     ck_assert_int_eq(run("list", "--store", "/no/scheme"), 2);
     ck_assert_contains(err_text, "does not say its kind");
