@@ -700,15 +700,18 @@ static bool same_text(const char *a, const char *b) {
 }
 
 /* Since an earlier controller: then its record is no news. */
-static bool is_on_record(const struct reconcile *r, const char *uid) {
+static void remember_row(const struct reconcile *r, struct store_entry *entry) {
     struct open_row *row;
-    HASH_FIND_STR(r->open_rows, uid, row);
-    return row != NULL;
+    HASH_FIND_STR(r->open_rows, entry->job->uid, row);
+    entry->told = row != NULL;
+    /* Its DELETE may still be on its way: if the Job goes now, nobody knows by whose. */
+    entry->uncertain = row && row->state == RUN_DELETING;
 }
 
 static void take_job(struct reconcile *r, uint16_t source, const struct job *job, const json_t *object,
         const char *template, size_t template_len) {
     struct store_entry *entry = store_find(&r->store, job->uid);
+    bool is_new = false;
     bool same = entry && !entry->ghost && same_text(entry->job->resource_version, job->resource_version);
     if (!same) {
         struct job *copy = job_copy(job, NULL);
@@ -720,7 +723,7 @@ static void take_job(struct reconcile *r, uint16_t source, const struct job *job
         if (entry->job != copy)
             store_replace_job(&r->store, entry, copy);
         else
-            entry->told = is_on_record(r, job->uid);
+            is_new = true;
         if (entry->phase == PHASE_FAILED)
             set_phase(r, entry, PHASE_IDLE);
         entry->changed = entry->phase == PHASE_INTENT || entry->phase == PHASE_LOOKING;
@@ -730,6 +733,8 @@ static void take_job(struct reconcile *r, uint16_t source, const struct job *job
             entry->gone = false; /* it was out of the selection for a moment */
         if (job->deletion_ms == TIME_NONE)
             entry->uncertain = false; /* it lives: what had no answer had no effect */
+        if (is_new)
+            remember_row(r, entry);
         /* This is the look that was wanted. */
         entry->look_first = false;
         heap_remove(&r->retry, &entry->retry);
