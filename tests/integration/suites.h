@@ -13,7 +13,8 @@ Suite *suite_policy(void);   /* what goes, when, and what stays */
 Suite *suite_changes(void);  /* Jobs, Namespaces and people that change their minds */
 Suite *suite_faults(void);   /* requests that go wrong */
 Suite *suite_watching(void); /* lists and watches that go wrong */
-Suite *suite_process(void);  /* signals, restarts, clocks, limits */
+Suite *suite_process(void);  /* signals and restarts */
+Suite *suite_limits(void);   /* clocks, rates, and a register that does not keep up */
 Suite *suite_sweep(void);
 Suite *suite_plan(void);
 Suite *suite_input(void);      /* bad input of every kind */

@@ -266,6 +266,8 @@ START_TEST(two_controllers_on_one_cluster_do_no_harm) {
     struct job job = put_job(.name = "after", .ended_s = 60);
     wait_until(!job_exists(&job));
     wait_until(sql_number("SELECT count(*) FROM runs WHERE delete_state = 'deleted'") == 301);
+    wait_until_synced(one);
+    wait_until_synced(two);
     controller_stop(one);
     controller_stop(two);
 }

@@ -1,4 +1,4 @@
-/* Signals, restarts, clocks and limits. */
+/* Signals and restarts. */
 #include "suites.h"
 
 #include <signal.h>
@@ -176,147 +176,6 @@ START_TEST(the_api_server_may_be_restarted_in_the_middle) {
 }
 END_TEST
 
-START_TEST(a_server_whose_clock_is_behind_deletes_nothing_early) {
-    sim_start(NULL);
-    sim_set_clock(-600000);
-    configure("[policy]\nttl-after-success = 1m\nttl-after-failure = 1s\n");
-    /* By our clock its time is up; by the server's it has not even finished. */
-    struct job job = put_job(.name = "early", .ended_s = 300),
-               future = put_job(.name = "future", .failed = true, .ended_s = 2);
-    struct job due = put_job(.name = "due", .ended_s = 700);
-    struct process *controller = controller_start();
-    expect_recorded_and_deleted(&due, 660000);
-    wait_until(row_is(&job, "due", ""));
-    wait_until(has_logged(controller, "clock and the API server's differ"));
-    struct job canary = put_job(.name = "canary", .ended_s = 700);
-    expect_recorded_and_deleted(&canary, 660000);
-    expect_kept(&job, "due");
-    expect_kept(&future, "due");
-    controller_stop(controller);
-}
-END_TEST
-
-START_TEST(a_server_whose_clock_is_ahead_deletes_nothing_early) {
-    sim_start(NULL);
-    sim_set_clock(3600000);
-    configure("[policy]\nttl-after-success = 0s\nttl-after-failure = 10m\n");
-    struct job early = put_job(.name = "early", .failed = true, .ended_s = 60);
-    struct job due = put_job(.name = "due", .failed = true, .ended_s = 600);
-    struct process *controller = controller_start();
-    expect_recorded_and_deleted(&due, 600000);
-    wait_until_synced(controller);
-    struct job now = put_job(.name = "now", .failed = true, .annotations = "'sexton.dev/ttl-after-failure': '2s'");
-    expect_recorded_and_deleted(&now, 2000);
-    expect_kept(&early, "due");
-    controller_stop(controller);
-}
-END_TEST
-
-START_TEST(delete_qps_is_a_bound) {
-    sim_start(NULL);
-    configure("[sexton]\ndelete-qps = 10\n");
-    struct job last = {0};
-    for (int i = 0; i < 24; i++)
-        last = put_job(.name = format("job-%02d", i), .ended_s = 60);
-    struct process *controller = controller_start();
-    int64_t times[64];
-    wait_until(sim_objects("jobs") == 0);
-    int n = deletion_times(times, 64);
-    expect_number(n, 24);
-    /* A second's worth at once, and then ten a second; the clocks of two processes are a little apart. */
-    expect(times[n - 1] - times[0] >= 1350, "24 deletions within %d ms", (int)(times[n - 1] - times[0]));
-    for (int i = 10; i < n; i++)
-        expect(times[i] - times[i - 10] >= (i < 20 ? 50 : 900), "too fast at the %dth: %d ms", i,
-                (int)(times[i] - times[i - 10]));
-    wait_until(row_is(&last, "deleted", "ttl"));
-    controller_stop(controller);
-}
-END_TEST
-
-START_TEST(max_in_flight_is_a_bound) {
-    sim_start(NULL);
-    configure("[sexton]\nmax-in-flight = 2\n");
-    sim_faults("[{'match': {'verb': 'delete', 'resource': 'jobs'}, 'action': {'delayMs': 250}}]");
-    for (int i = 0; i < 6; i++)
-        put_job(.name = format("job-%d", i), .ended_s = 60);
-    struct process *controller = controller_start();
-    int64_t times[16];
-    wait_until(sim_objects("jobs") == 0);
-    expect_number(deletion_times(times, 16), 6);
-    for (int i = 2; i < 6; i++)
-        expect(times[i] - times[i - 2] >= 240, "three in flight: %d ms", (int)(times[i] - times[i - 2]));
-    controller_stop(controller);
-}
-END_TEST
-
-START_TEST(without_a_register_nothing_is_deleted) {
-    sim_start(NULL);
-    struct job first = put_job(.name = "first", .ended_s = 60);
-    struct process *controller = controller_start();
-    expect_recorded_and_deleted(&first, 0);
-    wait_until_synced(controller);
-    /* We hold the register: nothing can be written. */
-    sql_lock();
-    struct job job = put_job(.name = "second", .ended_s = 60);
-    wait_until(has_logged(controller, "the register cannot be written"));
-    expect(job_exists(&job), "it was deleted without a record");
-    expect_number(deletions_of(&job).count, 0);
-    sql_unlock();
-    expect_recorded_and_deleted(&job, 0);
-    wait_until(has_logged(controller, "the register can be written again"));
-    controller_stop(controller);
-}
-END_TEST
-
-START_TEST(sigterm_ends_in_time_when_the_register_is_locked_and_nothing_is_lost) {
-    sim_start(NULL);
-    struct process *controller = controller_start();
-    wait_until_synced(controller);
-    struct job first = put_job(.name = "first", .ended_s = 60);
-    expect_recorded_and_deleted(&first, 0);
-    sql_lock();
-    struct job job = put_job(.name = "second", .ended_s = 60);
-    struct job kept = put_job(.name = "third", .failed = true);
-    int64_t began_ms = mono_ms();
-    process_signal(controller, SIGTERM);
-    int code = process_wait(controller);
-    expect(code == 0 || code == 1, "it ended with %d", code);
-    expect(mono_ms() - began_ms < 10000, "it took %d ms to end", (int)(mono_ms() - began_ms));
-    expect(job_exists(&job), "it was deleted without a record");
-    sql_unlock();
-    controller = controller_start();
-    expect_recorded_and_deleted(&job, 0);
-    wait_until(row_is(&kept, "due", ""));
-    controller_stop(controller);
-}
-END_TEST
-
-START_TEST(every_line_of_a_json_log_is_json) {
-    sim_start(NULL);
-    configure("[sexton]\nlog-format = json\nlog-level = debug\n");
-    put_job(.name = "one", .ended_s = 60);
-    put_job(.name = "odd", .failed = true, .ended_s = 60,
-            .annotations = "'sexton.dev/hold': 'a \\'b\\' \\u001b[1m \u00e4 = c'");
-    sim_faults("[{'match': {'verb': 'delete'}, 'times': 1, 'action': {'status': 500, 'message': 'a \\'quoted\\' "
-               "word\\n'}}]");
-    struct process *controller = controller_start();
-    wait_until(sim_objects("jobs") == 1);
-    controller_stop(controller);
-    const char *at = process_err(controller);
-    int lines = 0;
-    for (size_t len; *at; at += len + 1, lines++) {
-        len = strcspn(at, "\n");
-        json_t *line = json_loadb(at, len, JSON_REJECT_DUPLICATES, NULL);
-        expect(json_is_object(line) && json_object_get(line, "time") && json_object_get(line, "level") &&
-                        json_object_get(line, "msg"),
-                "%.*s", (int)len, at);
-        json_decref(line);
-    }
-    expect(lines >= 6, "%d lines", lines);
-    expect_contains(process_err(controller), "\"job\":\"shop/odd\"");
-}
-END_TEST
-
 Suite *suite_process(void) {
     const TTest *const tests[] = {
             sigterm_finishes_what_is_in_flight_and_exits_0,
@@ -329,13 +188,6 @@ Suite *suite_process(void) {
             kill_9_loses_nothing_and_repeats_nothing,
             a_row_that_kill_9_left_in_deleting_is_settled,
             the_api_server_may_be_restarted_in_the_middle,
-            a_server_whose_clock_is_behind_deletes_nothing_early,
-            a_server_whose_clock_is_ahead_deletes_nothing_early,
-            delete_qps_is_a_bound,
-            max_in_flight_is_a_bound,
-            without_a_register_nothing_is_deleted,
-            sigterm_ends_in_time_when_the_register_is_locked_and_nothing_is_lost,
-            every_line_of_a_json_log_is_json,
             NULL,
     };
     return suite_of("process", tests);

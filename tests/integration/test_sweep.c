@@ -127,6 +127,7 @@ START_TEST(a_sweep_may_be_run_beside_a_controller) {
     wait_until(sim_objects("jobs") == 0);
     wait_until(sql_number("SELECT count(*) FROM runs WHERE delete_state = 'deleted'") == 300);
     expect_number(sql_number("SELECT count(*) FROM runs"), 300);
+    wait_until_synced(controller);
     controller_stop(controller);
 }
 END_TEST
