@@ -92,8 +92,6 @@ static int run(struct run_command *c, struct error *err) {
         return -1;
     const struct engine_settings settings = {.config = c->config, .kube_config = c->kube_config, .dry_run = c->dry_run};
     const struct engine_handler handler = {.arg = c, .finished = on_finished, .stopped = on_stopped};
-    if (engine_create(c->loop, &settings, &handler, &c->engine, err) < 0)
-        return -1;
     static const int numbers[] = {SIGTERM, SIGINT, SIGHUP};
     struct loop_signal *signals[3] = {0};
     int result = 0;
@@ -101,6 +99,9 @@ static int run(struct run_command *c, struct error *err) {
         signals[i] = loop_signal_create(c->loop, numbers[i], on_signal, c, err);
         result = signals[i] ? 0 : -1;
     }
+    /* From here on a signal waits for the loop, also while the register is opened. */
+    if (result == 0)
+        result = engine_create(c->loop, &settings, &handler, &c->engine, err);
     if (result == 0) {
         log_info("sexton starts", log_text("version", SEXTON_VERSION), log_text("server", c->kube_config->server),
                 log_text("namespaces", c->config->namespaces), log_text("selector", c->config->selector),

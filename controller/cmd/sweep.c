@@ -103,11 +103,11 @@ static int run(struct sweep_command *c, struct error *err) {
     const struct engine_settings settings = {
             .config = c->config, .kube_config = c->kube_config, .dry_run = c->dry_run, .one_pass = true};
     const struct engine_handler handler = {.arg = c, .finished = on_finished, .stopped = on_stopped};
-    if (engine_create(c->loop, &settings, &handler, &c->engine, err) < 0)
-        return -1;
+    /* From here on a signal waits for the loop, also while the register is opened. */
     struct loop_signal *term = loop_signal_create(c->loop, SIGTERM, on_signal, c, err);
     struct loop_signal *interrupt = term ? loop_signal_create(c->loop, SIGINT, on_signal, c, err) : NULL;
-    if (interrupt) {
+    bool ready = interrupt && engine_create(c->loop, &settings, &handler, &c->engine, err) == 0;
+    if (ready) {
         if (c->progress)
             loop_timer_start(c->timer, PROGRESS_MS);
         engine_start(c->engine);
@@ -119,7 +119,7 @@ static int run(struct sweep_command *c, struct error *err) {
     }
     loop_signal_destroy(term);
     loop_signal_destroy(interrupt);
-    if (!interrupt)
+    if (!ready)
         return -1;
     if (c->why.kind != ERROR_NONE) {
         *err = c->why;
