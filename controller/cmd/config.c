@@ -8,6 +8,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "base/duration.h"
 #include "base/strbuf.h"
 #include "base/text.h"
 #include "cmd/config_options.h"
@@ -349,6 +350,20 @@ static int set_presets(struct config *config, struct error *err) {
     return 0;
 }
 
+/* What no option can say of itself. */
+static int check_lease(const struct config *config, struct error *err) {
+    char longer[DURATION_TEXT_MAX], shorter[DURATION_TEXT_MAX];
+    const char *file = config->path ? config->path : "lease";
+    if (config->lease_duration_ms <= config->renew_deadline_ms)
+        return error_set(err, ERROR_USAGE, "%s: lease-duration (%s) must be longer than renew-deadline (%s)", file,
+                duration_format(config->lease_duration_ms, longer),
+                duration_format(config->renew_deadline_ms, shorter));
+    if (config->renew_deadline_ms <= config->retry_period_ms)
+        return error_set(err, ERROR_USAGE, "%s: renew-deadline (%s) must be longer than retry-period (%s)", file,
+                duration_format(config->renew_deadline_ms, longer), duration_format(config->retry_period_ms, shorter));
+    return 0;
+}
+
 int config_load(const char *path, struct config **ret, struct error *err) {
     struct config *config = calloc(1, sizeof *config);
     if (!config)
@@ -358,6 +373,8 @@ int config_load(const char *path, struct config **ret, struct error *err) {
         config->path = strdup(path);
         result = config->path ? load_file(config, err) : error_nomem(err);
     }
+    if (result == 0)
+        result = check_lease(config, err);
     if (result < 0) {
         config_destroy(config);
         return -1;

@@ -13,13 +13,18 @@
 #include "cmd/options.h"
 
 #define SHOWN_MAX 60                       /* characters of a value in a message: enough to recognise it */
+#define LEASE_NAME_MAX 253                 /* a DNS subdomain, RFC 1123 */
 #define NAMESPACE_MAX 63                   /* a DNS label, RFC 1123 */
 #define RETENTION_LEAST_MS (3600 * 1000LL) /* less would forget a run while people still look at it */
-#define SETTLE_MAX_MS (3600 * 1000LL)      /* a CronJob that takes longer to notice has other problems */
+#define LEASE_LEAST_MS 1000
+#define LEASE_MOST_MS (600 * 1000LL)  /* of fail-over: nobody wants to wait longer for it */
+#define SETTLE_MAX_MS (3600 * 1000LL) /* a CronJob that takes longer to notice has other problems */
 
 static const char *check_namespaces(const char *text);
 static const char *check_selector(const char *text);
 static const char *check_store(const char *text);
+static const char *check_lease_namespace(const char *text);
+static const char *check_lease_name(const char *text);
 
 /* Where the value goes; and where its line goes, for those that a decision can name. */
 #define AT(member) offsetof(struct config, member), 0
@@ -43,6 +48,18 @@ const struct config_option config_options[] = {
         {"sexton", "cronjob-settle", KIND_DURATION, "60s", 0, SETTLE_MAX_MS, NULL, true,
                 AT_WITH_LINE(policy.cronjob_settle_ms, policy.cronjob_settle_line),
                 "longest wait for a CronJob to take note of its finished Job"},
+        {"sexton", "leader-elect", KIND_BOOL, "true", 0, 0, NULL, false, AT(leader_elect),
+                "delete only while holding a Lease, so that of several controllers one acts"},
+        {"sexton", "lease-name", KIND_TEXT, "sexton", 0, 0, check_lease_name, false, AT(lease_name),
+                "name of the Lease; controllers with the same one take turns"},
+        {"sexton", "lease-namespace", KIND_TEXT, "", 0, 0, check_lease_namespace, false, AT(lease_namespace),
+                "where the Lease is; empty: the Pod's own namespace, or the kubeconfig context's"},
+        {"sexton", "lease-duration", KIND_DURATION, "15s", LEASE_LEAST_MS, LEASE_MOST_MS, NULL, false,
+                AT(lease_duration_ms), "how long others wait for a holder that is silent; whole seconds"},
+        {"sexton", "renew-deadline", KIND_DURATION, "10s", LEASE_LEAST_MS, LEASE_MOST_MS, NULL, false,
+                AT(renew_deadline_ms), "how long the holder acts after a renewal; less than lease-duration"},
+        {"sexton", "retry-period", KIND_DURATION, "2s", LEASE_LEAST_MS, LEASE_MOST_MS, NULL, false, AT(retry_period_ms),
+                "between two requests for the Lease; less than renew-deadline"},
         {"sexton", "log-level", KIND_LOG_LEVEL, "info", 0, 0, NULL, true, AT(log_level), "the least level to log"},
         {"sexton", "log-format", KIND_LOG_FORMAT, "logfmt", 0, 0, NULL, true, AT(log_format),
                 "how a log line is written"},
@@ -137,6 +154,16 @@ static const char *check_selector(const char *text) {
         }
     }
     return in_set || (empty && *text) ? wrong : NULL;
+}
+
+static const char *check_lease_namespace(const char *text) {
+    return !*text || is_dns_label(text, strlen(text)) ? NULL : "is not the name of a namespace";
+}
+
+static const char *check_lease_name(const char *text) {
+    return strlen(text) <= LEASE_NAME_MAX && is_dns_subdomain(text)
+                   ? NULL
+                   : "is not a name in small letters, digits, dashes and dots";
 }
 
 static const char *check_store(const char *text) {

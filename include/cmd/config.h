@@ -21,6 +21,9 @@ struct config {
     char *selector;     /* label selector, "" for all */
     int64_t delete_qps; /* 0: unlimited */
     int64_t max_in_flight;
+    bool leader_elect;
+    char *lease_name, *lease_namespace; /* "" means: where the kubeconfig says */
+    int64_t lease_duration_ms, renew_deadline_ms, retry_period_ms;
     enum log_level log_level;
     enum log_format log_format;
     /* [history] */
