@@ -163,7 +163,12 @@ int64_t sim_count_code(const char *code) {
 }
 
 int64_t sim_total(void) {
-    return stat_of("total", NULL, NULL) - own_gets - own_patches - own_deletes;
+    int64_t leases = 0;
+    json_t *resources = json_object_get(sim_get("/kubesim/stats"), "resources"), *count;
+    const char *verb;
+    json_object_foreach (json_object_get(resources, "leases"), verb, count)
+        leases += json_integer_value(count);
+    return stat_of("total", NULL, NULL) - leases - own_gets - own_patches - own_deletes;
 }
 
 int64_t sim_open_watches(const char *resource) {

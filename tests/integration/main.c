@@ -46,6 +46,7 @@ static struct worker workers[] = {
         {.name = "plan", .create = suite_plan},
         {.name = "input", .create = suite_input},
         {.name = "commands", .create = suite_commands},
+        {.name = "server", .create = suite_server},
 };
 #define WORKERS ((int)(sizeof workers / sizeof workers[0]))
 

@@ -19,6 +19,7 @@ Suite *suite_sweep(void);
 Suite *suite_plan(void);
 Suite *suite_input(void);      /* bad input of every kind */
 Suite *suite_commands(void);   /* check, history, help */
+Suite *suite_server(void);     /* what kubesim promises */
 Suite *suite_connecting(void); /* TLS, tokens, plugins, what is no API server */
 
 /* tests: NULL-terminated. */
