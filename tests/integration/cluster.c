@@ -44,6 +44,16 @@ void sim_stop(void) {
     expect_number(process_wait(sim), 0);
 }
 
+void sim_signal(int number) {
+    process_signal(sim, number);
+    if (number == SIGKILL)
+        expect_number(process_wait(sim), 128 + SIGKILL);
+    if (number == SIGKILL && curl) {
+        curl_easy_cleanup(curl); /* its connection is dead */
+        curl = NULL;
+    }
+}
+
 int sim_port(void) {
     return port;
 }

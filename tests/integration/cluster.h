@@ -14,6 +14,8 @@ void sim_start(const char *const options[]);
 /* Where it listens; with sim_stop and sim_start_at it comes back there. */
 int sim_port(void);
 void sim_stop(void);
+/* SIGKILL, SIGSTOP, SIGCONT. */
+void sim_signal(int number);
 void sim_start_at(int port, const char *const options[]);
 const char *sim_kubeconfig(void);
 const char *sim_url(void);

@@ -36,6 +36,7 @@ struct worker {
 static struct worker workers[] = {
         /* The longest first. */
         {.name = "process", .create = suite_process},
+        {.name = "restarts", .create = suite_restarts},
         {.name = "limits", .create = suite_limits},
         {.name = "faults", .create = suite_faults},
         {.name = "changes", .create = suite_changes},
