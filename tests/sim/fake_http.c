@@ -49,7 +49,7 @@ struct http_transfer {
     struct reply reply;
     size_t passed;
     int marks_passed;
-    int64_t started_ms, date_epoch;
+    int64_t started_ms, date_ms, date_epoch;
     const char *failure; /* what the deadline tells */
     bool open;           /* its process wants to know */
     bool busy, dead;     /* in its own callback; and over by then */
@@ -62,6 +62,19 @@ struct http_transfer {
 
 static void on_step(void *arg);
 static void on_deadline(void *arg);
+
+/* ---- traces ---- */
+
+/* The renewals of a lease would hide everything else. */
+static bool is_dull(const struct http_transfer *t) {
+    return t->route.what >= ROUTE_LEASE_GET;
+}
+
+static const char *what_of(const struct http_transfer *t) {
+    static const char *const names[] = {"a question", "a list", "a watch", "a DELETE", "a look", "a lease read",
+            "a lease made", "a lease written"};
+    return names[t->route.what];
+}
 
 /* ---- life ---- */
 
@@ -162,6 +175,7 @@ struct http_transfer *http_start(struct http *http, const struct http_request *r
                     .sent_ms = clock_mono_ms(),
                     .answered_ms = TIME_NONE},
             .started_ms = world->now_ms,
+            .date_ms = TIME_NONE,
             .open = true};
     if (world->transfers)
         world->transfers->previous = t;
@@ -178,7 +192,8 @@ struct http_transfer *http_start(struct http *http, const struct http_request *r
         t->stage = STUCK; /* nobody will see it leave */
         return t;
     }
-    trace("  machine %d: %s %s %s", m->index, request->method, path, t->route.what == ROUTE_DELETE ? t->body : "");
+    if (!is_dull(t))
+        trace("  machine %d: %s %s %s", m->index, request->method, path, t->route.what == ROUTE_DELETE ? t->body : "");
     t->counted = t->route.what == ROUTE_DELETE || t->route.what == ROUTE_GET_JOB;
     m->open_job_requests += t->counted;
     model_begins(m, &t->route, t->body);
@@ -194,7 +209,8 @@ static void complete(struct http_transfer *t, const char *failure) {
     void *arg = t->arg;
     result.failure = failure;
     result.sent = t->left;
-    trace("  machine %d: %s", t->machine->index, failure ? failure : "the answer is whole");
+    if (failure || !is_dull(t))
+        trace("  machine %d: %s %s", t->machine->index, what_of(t), failure ? failure : "is answered");
     if (failure == NULL && (result.status == 200 || result.status == 201) &&
             (t->route.what == ROUTE_LEASE_PUT || t->route.what == ROUTE_LEASE_POST))
         model_lease_written(t->machine, t->started_ms, strstr(t->body, "\"holderIdentity\":\"\"") != NULL);
@@ -338,7 +354,9 @@ static void arrive(struct http_transfer *t) {
         counts[COUNT_5XX_AFTER_EFFECT]++;
         say_trouble(t, chance_permille(500) ? 504 : 500);
     }
-    trace("  server: %d %.200s", t->reply.status, t->reply.status == 200 ? "" : strbuf_text(&t->reply.body));
+    if (t->reply.status >= 300 || !is_dull(t))
+        trace("  server: %s of machine %d: %d %.200s", what_of(t), t->machine->index, t->reply.status,
+                t->reply.status == 200 ? "" : strbuf_text(&t->reply.body));
     if (!t->open) {
         release(t);
         return;
@@ -350,7 +368,7 @@ static void arrive(struct http_transfer *t) {
     }
     t->date_epoch = world->server_epoch;
     if (world->no_date_until_ms <= world->now_ms || world->healed)
-        t->result.date_ms = server_wall_ms() / 1000 * 1000;
+        t->date_ms = server_wall_ms() / 1000 * 1000;
     plan(t, RETURNING, latency_ms());
 }
 
@@ -394,6 +412,7 @@ static bool pass_head(struct http_transfer *t) {
     t->result.status = t->reply.status;
     t->result.retry_after_ms = t->reply.retry_after_ms;
     t->result.answered_ms = clock_mono_ms();
+    t->result.date_ms = t->date_ms;
     if (t->reply.stream)
         model_watch_opens(t->machine, &t->route);
     if (t->route.what == ROUTE_LIST && t->reply.status == 200 && !t->route.from[0])

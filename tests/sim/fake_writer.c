@@ -242,11 +242,13 @@ int writer_each_open(struct writer *w, const char *cluster,
     for (int job = 0; job < w->machine->n_rows; job++) {
         const struct row *row = &w->machine->rows[job];
         char uid[40];
+        if (!row->there || row->fate.policy.state == RUN_DELETED)
+            continue;
         const struct history_open_run run = {.namespace = namespace_names[world->jobs[job].namespace],
                 .job_name = world->jobs[job].name,
                 .job_uid = job_uid(job, uid),
                 .state = row->fate.policy.state};
-        int result = row->there && run.state != RUN_DELETED ? each(arg, &run, err) : 0;
+        int result = each(arg, &run, err);
         if (result)
             return result;
     }

@@ -62,7 +62,7 @@ static bool parse(int argc, char **argv, struct options *ret) {
 static void explain(uint64_t seed, struct step *steps, const struct outcome_of_run *failure, int n, bool shrinks) {
     int left = failure->step < n ? failure->step + 1 : n;
     if (shrinks)
-        left = shrink(seed, steps, left, failure->invariant);
+        left = shrink(seed, steps, left, failure);
     printf("%d steps are enough:\n", left);
     fflush(NULL);
     pid_t child = fork();

@@ -11,14 +11,27 @@
 
 #define SHRINK_SECONDS 30
 
-static bool still_fails(uint64_t seed, const struct step *steps, int n, enum invariant invariant) {
+/* The same complaint, but for the numbers in it. */
+static bool same_complaint(const char *a, const char *b) {
+    static const char digits[] = "-0123456789";
+    for (;; a++, b++) {
+        a += strspn(a, digits);
+        b += strspn(b, digits);
+        if (*a != *b)
+            return false;
+        if (!*a)
+            return true;
+    }
+}
+
+static bool still_fails(uint64_t seed, const struct step *steps, int n, const struct outcome_of_run *failure) {
     fflush(NULL);
     pid_t child = fork();
     if (child == 0) {
         struct outcome_of_run result;
         alarm(10);
         world_run(seed, steps, n, false, &result);
-        _exit(result.invariant == invariant ? 1 : 0);
+        _exit(result.invariant == failure->invariant && same_complaint(result.why, failure->why) ? 1 : 0);
     }
     int status = 0;
     if (child < 0 || waitpid(child, &status, 0) < 0)
@@ -26,7 +39,7 @@ static bool still_fails(uint64_t seed, const struct step *steps, int n, enum inv
     return WIFEXITED(status) && WEXITSTATUS(status) == 1;
 }
 
-int shrink(uint64_t seed, struct step *steps, int n, enum invariant invariant) {
+int shrink(uint64_t seed, struct step *steps, int n, const struct outcome_of_run *failure) {
     struct step *fewer = malloc((size_t)(n ? n : 1) * sizeof *fewer);
     time_t until = time(NULL) + SHRINK_SECONDS;
     for (int chunk = n / 2 > 0 ? n / 2 : 1; chunk > 0 && n > 0;) {
@@ -35,7 +48,7 @@ int shrink(uint64_t seed, struct step *steps, int n, enum invariant invariant) {
             int len = chunk < n - at ? chunk : n - at;
             memcpy(fewer, steps, (size_t)at * sizeof *steps);
             memcpy(fewer + at, steps + at + len, (size_t)(n - at - len) * sizeof *steps);
-            if (still_fails(seed, fewer, n - len, invariant)) {
+            if (still_fails(seed, fewer, n - len, failure)) {
                 memcpy(steps, fewer, (size_t)(n - len) * sizeof *steps);
                 n -= len;
                 removed = true;

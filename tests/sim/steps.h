@@ -29,4 +29,4 @@ void world_run(uint64_t seed, const struct step *steps, int n, bool tracing, str
 /* steps.c */
 void step_act(int kind);
 /* shrink.c: fewer steps that break the same promise. Returns how many are left in steps. */
-int shrink(uint64_t seed, struct step *steps, int n, enum invariant invariant);
+int shrink(uint64_t seed, struct step *steps, int n, const struct outcome_of_run *failure);

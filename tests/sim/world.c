@@ -124,13 +124,17 @@ static void heal(void) {
         m->frozen_until_ms = m->cut_until_ms = m->store_bad_until_ms = 0;
         machine_reload(m);
     }
+    /* What a server has kept to itself, it tells in a list. */
+    for (int i = 0; world->flavor.unfaithful && i < 20; i++)
+        streams_disturb(STREAM_GONE, (uint64_t)i);
+}
+
+/* Whoever has put finalizers there takes them away in the end. */
+static void remove_terminating(void) {
     for (int i = world->n_live; i-- > 0;) {
         if (job_state(world->live[i])->deletion_ms != TIME_NONE)
             cluster_remove_job(world->live[i], BY_OTHERS);
     }
-    /* What a server has kept to itself, it tells in a list. */
-    for (int i = 0; world->flavor.unfaithful && i < 20; i++)
-        streams_disturb(STREAM_GONE, (uint64_t)i);
 }
 
 static void settle(int n) {
@@ -139,6 +143,7 @@ static void settle(int n) {
     while (world->now_ms < until_ms && !final_is_reached()) {
         for (int64_t next_ms = world->now_ms + 5000; queue_run_one(next_ms);) {
         }
+        remove_terminating();
     }
     final_check();
 }
