@@ -163,11 +163,19 @@ static void log_kept(const struct job *job, const struct decision *decision) {
     strbuf_finish(&why);
 }
 
+/* What the register is told of a decision. */
+static void policy_for_row(const struct store_entry *entry, const struct decision *decision, struct run_policy *ret) {
+    policy_to_run(decision, ret);
+    /* It is being deleted, and perhaps because we asked: the intent stands, so that the next start knows that too. */
+    if (entry->uncertain && entry->job->deletion_ms != TIME_NONE)
+        ret->state = RUN_DELETING;
+}
+
 /* The decision is new for this Job: tell whom it concerns. */
 static void note_decision(
         struct reconcile *r, struct store_entry *entry, const struct decision *decision, bool record) {
     struct run_policy policy;
-    policy_to_run(decision, &policy);
+    policy_for_row(entry, decision, &policy);
     uint64_t mark = mark_of(&policy);
     if (mark == entry->policy_mark)
         return;
@@ -701,7 +709,7 @@ static void record(struct reconcile *r, struct store_entry *entry, const json_t 
         return;
     }
     struct run_policy policy;
-    policy_to_run(&decision, &policy);
+    policy_for_row(entry, &decision, &policy);
     note_decision(r, entry, &decision, false);
     if (entry->phase == PHASE_DELETING || entry->phase == PHASE_CONFIRMING)
         policy.state = RUN_DELETING; /* the intent stands until the answer */
