@@ -167,7 +167,7 @@ static void log_kept(const struct job *job, const struct decision *decision) {
 static void policy_for_row(const struct store_entry *entry, const struct decision *decision, struct run_policy *ret) {
     policy_to_run(decision, ret);
     /* It is being deleted, and perhaps because we asked: the intent stands, so that the next start knows that too. */
-    if (entry->uncertain && entry->job->deletion_ms != TIME_NONE)
+    if ((entry->uncertain || entry->accepted) && entry->job->deletion_ms != TIME_NONE)
         ret->state = RUN_DELETING;
 }
 
@@ -285,6 +285,8 @@ static void submit_gone(struct reconcile *r, struct store_entry *entry, struct r
 
 /* Not by an answer to us. */
 static enum run_cause cause_of_absence(const struct reconcile *r, const struct store_entry *entry) {
+    if (entry->accepted)
+        return RUN_CAUSE_TTL;
     /* Who stands by cannot tell the leader's deletion from anybody else's. */
     bool maybe_leader = !entry->ghost && !reconcile_leads(r) && decide(r, entry->job).action == ACTION_DELETE;
     return entry->uncertain || maybe_leader ? RUN_CAUSE_UNKNOWN : RUN_CAUSE_EXTERNAL;
@@ -337,6 +339,18 @@ static void seems_gone(struct reconcile *r, struct store_entry *entry, struct ru
     entry->gone = false;
     entry->ghost = entry->look_first = true;
     try_later(r, entry, 0); /* there it waits for its turn: there may be thousands */
+}
+
+/* The API server has taken our DELETE, and now it is gone. Or, while it terminates, it has left the selection. */
+static void confirmed_gone(struct reconcile *r, struct store_entry *entry) {
+    if (r->settings.has_selector && !entry->counted) {
+        set_phase(r, entry, PHASE_IDLE);
+        seems_gone(r, entry, NULL);
+        return;
+    }
+    if (!entry->counted)
+        submit_gone(r, entry, NULL, RUN_CAUSE_TTL);
+    forget(r, entry);
 }
 
 /* ---- deletion ---- */
@@ -608,6 +622,7 @@ static void accept_deletion(struct reconcile *r, struct store_entry *entry, cons
     r->pauses_in_row = 0;
     lift_namespace(r, job->namespace);
     entry->attempts = 0;
+    entry->accepted = true;
     r->counts.deleted++;
     log_info(terminating ? "job is being deleted, and waits for its finalizers" : "job deleted",
             log_job(job->namespace, job->name), log_text("uid", job->uid),
@@ -799,9 +814,7 @@ void reconcile_on_job_deleted(
     }
     struct store_entry *entry = store_find(&r->store, job.uid);
     if (entry && entry->phase == PHASE_CONFIRMING) {
-        if (!entry->counted)
-            submit_gone(r, entry, NULL, RUN_CAUSE_TTL);
-        forget(r, entry);
+        confirmed_gone(r, entry);
         return;
     }
     if (!entry) {
@@ -862,9 +875,10 @@ void reconcile_list_complete(struct reconcile *r, uint16_t source) {
     struct store_entry *entry, *next;
     HASH_ITER (hh, r->store.entries, entry, next) {
         if (entry->source == source && entry->generation != r->generations[source]) {
-            if (entry->phase == PHASE_CONFIRMING && !entry->counted)
-                submit_gone(r, entry, NULL, RUN_CAUSE_TTL);
-            seems_gone(r, entry, NULL);
+            if (entry->phase == PHASE_CONFIRMING)
+                confirmed_gone(r, entry);
+            else
+                seems_gone(r, entry, NULL);
         }
     }
     settle_open_rows(r, source);
@@ -910,6 +924,13 @@ static void on_found(struct reconcile *r, struct store_entry *entry, const json_
         /* It is there, but not in what we watch: it left the selection, and is none of ours any more. */
         log_info("the Job is no longer selected", log_job(entry->job->namespace, entry->job->name),
                 log_text("uid", uid));
+        if ((entry->uncertain || entry->accepted) && !r->settings.one_pass &&
+                json_is_string(json_object_get(metadata, "deletionTimestamp"))) {
+            /* It is being deleted, perhaps because we asked: the intent stands until it is gone. */
+            entry->look_first = true;
+            try_later(r, entry, RECONCILE_BACKOFF_LAST_MS);
+            return;
+        }
         const struct run_policy kept = {.state = RUN_KEPT, .ttl_ms = RUN_UNKNOWN, .due_at_ms = TIME_NONE};
         submit(r, HISTORY_POLICY, entry->job->uid, NULL, &kept, RUN_CAUSE_NONE);
         forget(r, entry);
