@@ -71,8 +71,8 @@ static bool is_dull(const struct http_transfer *t) {
 }
 
 static const char *what_of(const struct http_transfer *t) {
-    static const char *const names[] = {"a question", "a list", "a watch", "a DELETE", "a look", "a lease read",
-            "a lease made", "a lease written"};
+    static const char *const names[] = {
+            "a question", "a list", "a watch", "a DELETE", "a look", "a lease read", "a lease made", "a lease written"};
     return names[t->route.what];
 }
 
@@ -385,8 +385,13 @@ static bool pass(struct http_transfer *t, size_t len) {
         release(t);
         return false;
     }
-    while (t->marks_passed < t->reply.n_marks && t->reply.marks[t->marks_passed].end <= t->passed)
-        model_told(t->machine, &t->route, t->reply.marks[t->marks_passed++].entry);
+    for (; t->marks_passed < t->reply.n_marks && t->reply.marks[t->marks_passed].end <= t->passed; t->marks_passed++) {
+        const struct mark *mark = &t->reply.marks[t->marks_passed];
+        if (mark->bookmark)
+            model_knows(t->machine, &t->route, mark->entry);
+        else
+            model_told(t->machine, &t->route, mark->entry);
+    }
     if (result == HTTP_ABORT) {
         complete(t, "stopped by this side");
         return false;
@@ -504,6 +509,7 @@ static bool disturb(struct http_transfer *t) {
     case STREAM_BOOKMARK:
         server_bookmark(&t->route, t->position - 1, &t->reply.body);
         reply_mark(&t->reply, t->position - 1);
+        t->reply.marks[t->reply.n_marks - 1].bookmark = true;
         break;
     case STREAM_DOUBLE:
         if (t->position > t->first_position) {

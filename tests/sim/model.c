@@ -48,6 +48,9 @@ void model_knows(struct machine *m, const struct route *route, int entry) {
 void model_told(struct machine *m, const struct route *route, int entry) {
     const struct entry *e = entry_at(entry);
     bool gone = e->change == CHANGE_DELETED;
+    if (route->what == ROUTE_GET_JOB)
+        return; /* it may be about another one of that name */
+    trace("  machine %d: reads rv %lld", m->index, (long long)rv_of(entry));
     if (route->what == ROUTE_WATCH)
         model_knows(m, route, entry);
     if (e->kind == KIND_NAMESPACE) {
@@ -60,7 +63,7 @@ void model_told(struct machine *m, const struct route *route, int entry) {
         struct truth_job *job = &world->jobs[e->object];
         job->known[m->index] = entry;
         bool finished = e->job.outcome != OUTCOME_NONE && e->job.doubt != DOUBT_BOTH;
-        if (finished && (route->what != ROUTE_WATCH || !world->flavor.selector || e->job.selected))
+        if (finished && (!world->flavor.selector || e->job.selected))
             job->told_finished[m->index] = m->boot;
     }
 }
@@ -136,7 +139,9 @@ static void check_row(struct machine *m, int job, const struct job_state *state)
     const struct row *row = machine_row(m, job);
     if (!row->there || !row->has_run)
         violated(RECORD_FIRST, "Job number %d is deleted, and machine %d has no record of it", job, m->index);
-    if (row->fate.policy.state != RUN_DELETING && !(world->flavor.unfaithful && row->fate.policy.state == RUN_DELETED))
+    /* An event that came late may bring one back that is known to be gone: its row is final. */
+    bool final = row->fate.policy.state == RUN_DELETED && (world->jobs[job].gone || world->flavor.unfaithful);
+    if ((row->fate.policy.state != RUN_DELETING && !final) || row->fate.delete_requested_at_ms == TIME_NONE)
         violated(RECORD_FIRST, "Job number %d is deleted, and its row says %s", job,
                 run_state_name(row->fate.policy.state));
     if (row->outcome != state->outcome || row->finished_ms != state->finished_ms ||

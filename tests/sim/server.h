@@ -31,6 +31,7 @@ struct route {
 struct mark {
     size_t end;
     int32_t entry;
+    bool bookmark; /* only its resourceVersion is told */
 };
 
 struct reply {

@@ -53,6 +53,14 @@ static void draw_flavor(struct flavor *flavor) {
     flavor->ttl_max_s = (int)(chance_permille(300) ? chance_range(60, 600) : chance_range(2, 60));
 }
 
+static void trace_flavor(const struct flavor *flavor) {
+    trace("%d machine%s%s%s%s%s%s, %d in 1000 requests go wrong, pages of %d", flavor->machines,
+            flavor->machines > 1 ? "s" : "", flavor->leader_elect ? " with leader election" : "",
+            flavor->selector ? ", a selector" : "", flavor->listed ? ", listed Namespaces" : "",
+            flavor->v1beta1 ? ", CronJobs of v1beta1" : "",
+            flavor->unfaithful ? ", an API server that loses events" : "", flavor->faults, flavor->page);
+}
+
 static void begin(uint64_t seed, bool tracing) {
     memset(world, 0, sizeof *world);
     world->seed = seed;
@@ -64,6 +72,7 @@ static void begin(uint64_t seed, bool tracing) {
     settings_draw(&world->settings);
     machine_clocks_start();
     world->now_ms = 1000;
+    trace_flavor(&world->flavor);
     for (int i = 0; i < NAMESPACES; i++)
         world->namespaces[i].head = -1;
     for (int i = 0; i < CRONJOBS; i++)
