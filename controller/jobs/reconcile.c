@@ -467,7 +467,7 @@ static void take_back(struct reconcile *r, struct store_entry *entry) {
 
 bool reconcile_may_send(const struct reconcile *r, const char *uid) {
     const struct store_entry *entry = store_find(&r->store, uid);
-    return entry && entry->phase == PHASE_DELETING && !entry->gone && reconcile_leads(r) &&
+    return entry && entry->phase == PHASE_DELETING && !entry->gone && reconcile_leads(r) && r->fresh[entry->source] &&
            decide(r, entry->job).action == ACTION_DELETE;
 }
 
