@@ -174,11 +174,18 @@ static void on_store_room(void *arg) {
 
 /* ---- the end ---- */
 
-/* The lease goes back when nothing is under way that was sent because of it. */
+/* Nothing may be under way that was sent because of the lease when it goes back. Others need not wait for the rest. */
+static bool is_deleting(const struct engine *e) {
+    const struct request *request = e->requests;
+    while (request && !request->is_delete)
+        request = request->next;
+    return request != NULL;
+}
+
 static bool lease_is_over(struct engine *e) {
-    if (!e->lease || reconcile_in_flight(e->reconcile) > 0)
+    if (!e->lease)
         e->lease_is_over = true;
-    if (!e->lease_is_over)
+    else if (!e->lease_is_over && !is_deleting(e))
         lease_release(e->lease);
     return e->lease_is_over;
 }
@@ -188,12 +195,12 @@ static void finish(struct engine *e, const struct error *err) {
         return;
     e->finished = true;
     e->why = err ? *err : (struct error){.kind = ERROR_NONE};
-    if (lease_is_over(e))
+    if (lease_is_over(e) || is_deleting(e))
         e->handler.finished(e->handler.arg, err ? &e->why : NULL);
 }
 
 static void stop_if_idle(struct engine *e) {
-    if (e->stopped || reconcile_in_flight(e->reconcile) > 0 || !lease_is_over(e))
+    if (e->stopped || !lease_is_over(e) || reconcile_in_flight(e->reconcile) > 0)
         return;
     e->stopped = true;
     loop_timer_stop(e->stop_timer);
