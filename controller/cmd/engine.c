@@ -18,6 +18,8 @@
 #include "kube/lease.h"
 
 #define SKEW_TOLD_MS 5000 /* a clock that is off by more is worth a line in the log */
+#define SKEW_OVER_MS 2500 /* and is news again only after it was off by less: at the limit, it would be told for ever \
+                           */
 #define PASS_ATTEMPTS 3
 #define PASS_STORE_GRACE_MS 30000 /* one pass: a register that cannot be written for this long ends it */
 #define HOST_MAX 64               /* of a host name in the holder's identity */
@@ -311,7 +313,7 @@ static void on_date(void *arg, int64_t sent_ms, int64_t received_ms, int64_t dat
     if (far && !e->skew_told)
         log_warn("this machine's clock and the API server's differ; a Job goes when its time is up on both",
                 log_duration("server_ahead_by", off_ms));
-    e->skew_told = far;
+    e->skew_told = far || (e->skew_told && (off_ms > SKEW_OVER_MS || off_ms < -SKEW_OVER_MS));
     if (!was_known)
         wake(e);
 }
