@@ -1061,7 +1061,7 @@ int64_t reconcile_in_flight(const struct reconcile *r) {
 bool reconcile_is_done(const struct reconcile *r) {
     const struct heap_node *due = heap_peek(&r->due);
     int64_t now_ms = safe_now(r);
-    return r->in_flight == 0 && !heap_peek(&r->retry) &&
+    return r->in_flight == 0 && !heap_peek(&r->retry) && (r->stopped || reconcile_leads(r)) &&
            (!due || r->stopped || (now_ms != TIME_NONE && due->key > now_ms));
 }
 

@@ -25,6 +25,7 @@ static const struct {
         {"reconcile", suite_reconcile},
         {"kubeconfig", suite_kubeconfig},
         {"credentials", suite_credentials},
+        {"lease", suite_lease},
         {"history", suite_history},
         {"writer", suite_writer},
         {"cmd_history", suite_cmd_history},

@@ -15,6 +15,7 @@ Suite *suite_framer(void);
 Suite *suite_history(void);
 Suite *suite_job(void);
 Suite *suite_kubeconfig(void);
+Suite *suite_lease(void);
 Suite *suite_options(void);
 Suite *suite_policy(void);
 Suite *suite_reconcile(void);
