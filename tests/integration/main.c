@@ -35,6 +35,9 @@ struct worker {
 
 static struct worker workers[] = {
         /* The longest first. */
+        {.name = "bounds-deletions", .create = suite_bounds_of_deletions},
+        {.name = "bounds-watches", .create = suite_bounds_of_watches},
+        {.name = "bounds-lists", .create = suite_bounds_of_lists},
         {.name = "process", .create = suite_process},
         {.name = "restarts", .create = suite_restarts},
         {.name = "clocks", .create = suite_clocks},
