@@ -16,8 +16,9 @@
 #include "kube/reflector.h"
 
 #define SKEW_TOLD_MS 5000 /* a clock that is off by more is worth a line in the log */
-#define SKEW_OVER_MS 2500 /* and is news again only after it was off by less: at the limit, it would be told for ever \
-                           */
+#define SKEW_OVER_MS \
+    2500 /* and is news again only after it was off by less: at the limit, it would be told for ever \
+          */
 #define PASS_ATTEMPTS 3
 #define PASS_STORE_GRACE_MS 30000 /* one pass: a register that cannot be written for this long ends it */
 #define CATCH_UP_MS 1000          /* after a watch was opened again: what was missed meanwhile comes in much less */
@@ -87,12 +88,15 @@ static void wake(void *arg) {
 static void on_answer(void *arg, const struct client_answer *answer) {
     struct request *request = arg;
     struct engine *e = request->engine;
-    const struct reconcile_answer a = {.status = answer->status,
+    struct reconcile_answer a = {.status = answer->status,
             .sent = answer->sent,
             .retry_after_ms = answer->retry_after_ms,
             .message = answer->message,
             .body = answer->body};
     DL_DELETE(e->requests, request);
+    /* The API server says what it did by an object. Who says yes without one is something before it. */
+    if (answer->status / 100 == 2 && !json_string_value(json_object_get(answer->body, "kind")))
+        a.status = 0;
     if (request->is_delete)
         reconcile_on_delete(e->reconcile, request->uid, &a);
     else
