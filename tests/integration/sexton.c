@@ -100,6 +100,12 @@ void clock_step(int64_t offset_ms) {
     shared_clock->offset_ms = offset_ms;
 }
 
+void clock_hurry_tcp(int64_t factor) {
+    if (!shared_clock)
+        clock_create();
+    shared_clock->tcp_hurry = factor;
+}
+
 void clock_speed(int64_t speed) {
     const struct shim_phase *now = &shared_clock->phases[shared_clock->phase & 1];
     struct shim_phase *next = &shared_clock->phases[(shared_clock->phase + 1) & 1];

@@ -32,6 +32,8 @@ struct process *controller_start_with(const char *const arguments[]);
 struct process *controller_start_with_clocks(int64_t offset_ms, int64_t speed, const char *const arguments[]);
 void clock_step(int64_t offset_ms);
 void clock_speed(int64_t speed);
+/* Before the start: how long the kernel waits for a peer that is silent, divided by this. */
+void clock_hurry_tcp(int64_t factor);
 /* Monotonic, as the controller sees it. */
 int64_t clock_controllers_ms(void);
 /* ... until it knows all there is, and watches. */

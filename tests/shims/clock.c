@@ -10,10 +10,13 @@
 
 #include <dlfcn.h>
 #include <fcntl.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <pthread.h>
 #include <stdlib.h>
 #include <sys/epoll.h>
 #include <sys/mman.h>
+#include <sys/socket.h>
 #include <sys/syscall.h>
 #include <sys/time.h>
 #include <time.h>
@@ -87,6 +90,20 @@ int gettimeofday(struct timeval *restrict ret, void *restrict zone) {
     clock_gettime(CLOCK_REALTIME, &now);
     *ret = (struct timeval){.tv_sec = now.tv_sec, .tv_usec = now.tv_nsec / 1000};
     return 0;
+}
+
+/* The kernel's own times do not fly. Those that are asked for in seconds become one second at least. */
+int setsockopt(int fd, int level, int name, const void *value, socklen_t len) {
+    int hurried;
+    if (shared && shared->tcp_hurry && level == IPPROTO_TCP && len == sizeof hurried &&
+            (name == TCP_KEEPIDLE || name == TCP_KEEPINTVL || name == TCP_USER_TIMEOUT)) {
+        __builtin_memcpy(&hurried, value, sizeof hurried);
+        hurried = hurried / (int)shared->tcp_hurry;
+        if (hurried < 1)
+            hurried = 1;
+        value = &hurried;
+    }
+    return (int)syscall(SYS_setsockopt, fd, level, name, value, len);
 }
 
 /* How long to wait now, in real time, for a moment of virtual time. */

@@ -8,6 +8,7 @@
 
 struct shim_clock {
     int64_t offset_ms; /* to add to CLOCK_REALTIME */
+    int64_t tcp_hurry; /* not 0: the kernel's times for a peer that is silent are shorter by this factor */
     uint32_t phase;    /* counts the changes of speed: the odd ones are in phases[1] */
     struct shim_phase {
         int64_t real_ns, virtual_ns; /* CLOCK_MONOTONIC when this phase began, and what it was said to be */
