@@ -95,8 +95,8 @@ START_TEST(a_file_that_is_no_database_is_refused_and_left_alone) {
     memset(text, 'x', sizeof text - 1);
     for (int big = 0; big < 2; big++) {
         write_file(big ? text : "hello\n");
-        check_open_fails(fixture_location, HISTORY_READ, ERROR_IO, "not a Sexton register");
-        check_open_fails(fixture_location, HISTORY_WRITE, ERROR_IO, "not a Sexton register");
+        check_open_fails(fixture_location, HISTORY_READ, ERROR_FORMAT, "not a Sexton register");
+        check_open_fails(fixture_location, HISTORY_WRITE, ERROR_FORMAT, "not a Sexton register");
         struct stat info;
         ck_assert_int_eq(stat(fixture_path, &info), 0);
         ck_assert_int_eq(info.st_size, big ? sizeof text - 1 : 6);
@@ -241,7 +241,7 @@ START_TEST(a_damaged_register_is_an_error_and_says_what_to_do) {
     int n = 0;
     history = fixture_open(HISTORY_READ);
     ck_assert_int_eq(history_each(history, &everything, count_row, &n, &err), -1);
-    ck_assert_contains(err.text, "bring back a backup");
+    ck_assert_contains(err.text, "put a backup in its place");
     history_close(history);
     history = fixture_open(HISTORY_WRITE);
     ck_assert_int_eq(apply(history, make_record("new", "1"), &err), -1);
