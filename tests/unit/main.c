@@ -26,6 +26,7 @@ static const struct {
         {"kubeconfig", suite_kubeconfig},
         {"credentials", suite_credentials},
         {"history", suite_history},
+        {"store_faults", suite_store_faults},
         {"writer", suite_writer},
         {"cmd_history", suite_cmd_history},
 };
