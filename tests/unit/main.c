@@ -27,6 +27,7 @@ static const struct {
         {"credentials", suite_credentials},
         {"lease", suite_lease},
         {"history", suite_history},
+        {"store_faults", suite_store_faults},
         {"writer", suite_writer},
         {"cmd_history", suite_cmd_history},
 };

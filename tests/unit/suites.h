@@ -20,4 +20,5 @@ Suite *suite_options(void);
 Suite *suite_policy(void);
 Suite *suite_reconcile(void);
 Suite *suite_skew(void);
+Suite *suite_store_faults(void);
 Suite *suite_writer(void);
