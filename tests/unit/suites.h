@@ -18,5 +18,6 @@ Suite *suite_kubeconfig(void);
 Suite *suite_options(void);
 Suite *suite_policy(void);
 Suite *suite_reconcile(void);
+Suite *suite_recreated(void);
 Suite *suite_skew(void);
 Suite *suite_writer(void);
