@@ -132,7 +132,7 @@ static void read_hook(const json_t *annotations, struct job *job) {
         const json_t *value = json_object_get(annotations, hooks[tool].annotation);
         if (!value)
             continue;
-        job->hook_tool = tool;
+        job->hook_tool = (uint8_t)tool;
         job->hook = json_is_string(value) ? json_string_value(value) : "";
         return;
     }

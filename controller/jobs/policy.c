@@ -163,7 +163,7 @@ static bool is_left_to_its_maker(
     if (job->hook_tool != HOOK_NONE && policy->keep_hooks) {
         const struct policy_rule hook = {.key = RULE_HOOK,
                 .source = SOURCE_ANNOTATION,
-                .name = hook_annotation(job->hook_tool),
+                .name = hook_annotation((enum hook_tool)job->hook_tool),
                 .value = job->hook,
                 .ttl_ms = RUN_UNKNOWN};
         *ret = keep_for_rule(REASON_HOOK, &hook, NULL);
@@ -406,7 +406,7 @@ void policy_explain(const struct decision *decision, const struct job *job, int6
         strbuf_add_text(buf, "kept because its Namespace, which may hold it, cannot be read");
         break;
     case REASON_HOOK:
-        strbuf_add_format(buf, "left to %s, whose hook it is", hook_tool_name(job->hook_tool));
+        strbuf_add_format(buf, "left to %s, whose hook it is", hook_tool_name((enum hook_tool)job->hook_tool));
         break;
     case REASON_OWNED:
         strbuf_add_text(buf, "left to ");

@@ -33,8 +33,8 @@ struct job {
     const char *doubt; /* NULL, or what makes it impossible to be sure about this Job (static text) */
     struct annotations annotations;
     enum outcome outcome; /* OUTCOME_NONE: not finished */
-    enum hook_tool hook_tool;
-    bool owner_is_loose; /* the owner, a CronJob, is not marked as the controller: it does not look after this Job */
+    uint8_t hook_tool;    /* enum hook_tool */
+    bool owner_is_loose;  /* the owner, a CronJob, is not marked as the controller: it does not look after this Job */
 };
 
 /* Fails only when the Job cannot even be told apart (no namespace, name or uid): everything else that is wrong is a

@@ -503,7 +503,7 @@ END_TEST
 /* ---- what is left to whoever made it ---- */
 
 static void become_hook(struct scene *s, enum hook_tool tool, const char *value) {
-    s->job.hook_tool = tool;
+    s->job.hook_tool = (uint8_t)tool;
     s->job.hook = value;
 }
 
