@@ -43,6 +43,7 @@ static struct worker workers[] = {
         {.name = "changes", .create = suite_changes},
         {.name = "watching", .create = suite_watching},
         {.name = "policy", .create = suite_policy},
+        {.name = "guards", .create = suite_guards},
         {.name = "sweep", .create = suite_sweep},
         {.name = "connecting", .create = suite_connecting},
         {.name = "plan", .create = suite_plan},

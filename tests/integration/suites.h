@@ -17,6 +17,7 @@ Suite *suite_process(void);  /* signals and restarts */
 Suite *suite_restarts(void); /* an API server that goes and comes back */
 Suite *suite_clocks(void);   /* wall clocks that step, and servers that disagree */
 Suite *suite_limits(void);   /* rates, and a register that does not keep up */
+Suite *suite_guards(void);   /* Jobs that others look after, and names that come back */
 Suite *suite_sweep(void);
 Suite *suite_plan(void);
 Suite *suite_input(void);      /* bad input of every kind */
