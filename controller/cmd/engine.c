@@ -18,8 +18,9 @@
 #include "kube/lease.h"
 
 #define SKEW_TOLD_MS 5000 /* a clock that is off by more is worth a line in the log */
-#define SKEW_OVER_MS 2500 /* and is news again only after it was off by less: at the limit, it would be told for ever \
-                           */
+#define SKEW_OVER_MS \
+    2500 /* and is news again only after it was off by less: at the limit, it would be told for ever \
+          */
 #define PASS_ATTEMPTS 3
 #define PASS_STORE_GRACE_MS 30000 /* one pass: a register that cannot be written for this long ends it */
 #define HOST_MAX 64               /* of a host name in the holder's identity */
@@ -259,6 +260,12 @@ static void on_lease_released(void *arg) {
         e->handler.finished(e->handler.arg, e->why.kind != ERROR_NONE ? &e->why : NULL);
 }
 
+const char *engine_lease_namespace(const struct config *config, const struct kube_config *kube_config) {
+    if (*config->lease_namespace)
+        return config->lease_namespace;
+    return kube_config->namespace && *kube_config->namespace ? kube_config->namespace : "default";
+}
+
 /* client-go's manner: the host, which in a Pod is the Pod's name, and what no other process has. */
 static int create_lease(struct engine *e, struct error *err) {
     char host[HOST_MAX] = "", identity[LEASE_IDENTITY_MAX];
@@ -267,9 +274,7 @@ static int create_lease(struct engine *e, struct error *err) {
     snprintf(identity, sizeof identity, "%s_%08llx%08llx", host, (unsigned long long)random_below(1ull << 32),
             (unsigned long long)random_below(1ull << 32));
     const struct config *config = e->config;
-    const char *fallback =
-            e->kube_config->namespace && *e->kube_config->namespace ? e->kube_config->namespace : "default";
-    e->lease_namespace = *config->lease_namespace ? config->lease_namespace : fallback;
+    e->lease_namespace = engine_lease_namespace(config, e->kube_config);
     const struct lease_settings settings = {.namespace = e->lease_namespace,
             .name = config->lease_name,
             .identity = identity,
