@@ -49,6 +49,7 @@ static struct worker workers[] = {
         {.name = "watching", .create = suite_watching},
         {.name = "policy", .create = suite_policy},
         {.name = "lease", .create = suite_lease},
+        {.name = "guards", .create = suite_guards},
         {.name = "sweep", .create = suite_sweep},
         {.name = "connecting", .create = suite_connecting},
         {.name = "plan", .create = suite_plan},

@@ -22,6 +22,7 @@ static const struct {
         {"evidence", suite_evidence},
         {"framer", suite_framer},
         {"skew", suite_skew},
+        {"recreated", suite_recreated},
         {"reconcile", suite_reconcile},
         {"kubeconfig", suite_kubeconfig},
         {"credentials", suite_credentials},

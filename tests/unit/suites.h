@@ -19,6 +19,7 @@ Suite *suite_lease(void);
 Suite *suite_options(void);
 Suite *suite_policy(void);
 Suite *suite_reconcile(void);
+Suite *suite_recreated(void);
 Suite *suite_skew(void);
 Suite *suite_store_faults(void);
 Suite *suite_writer(void);
