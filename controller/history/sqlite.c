@@ -564,6 +564,39 @@ static int sqlite_each_open(struct history *history, const char *cluster,
     return result;
 }
 
+#define RECREATED_WHERE "cluster = ?1 AND delete_cause = 'ttl' AND cronjob IS NULL AND deleted_at >= ?2"
+
+static int sqlite_each_recreated(struct history *history, const char *cluster, int64_t since_ms, int min_rows,
+        int (*each)(void *arg, const struct history_recreated_run *run, struct error *err), void *arg,
+        struct error *err) {
+    struct sqlite *sqlite = (struct sqlite *)history;
+    sqlite3_stmt *statement = NULL;
+    static const char sql[] =
+            "SELECT namespace, job_name, created_at, deleted_at FROM runs WHERE " RECREATED_WHERE
+            " AND (namespace, job_name) IN (SELECT namespace, job_name FROM runs WHERE " RECREATED_WHERE
+            " GROUP BY namespace, job_name HAVING count(*) >= ?3)"
+            " ORDER BY namespace, job_name, deleted_at, id";
+    if (sqlite3_prepare_v2(sqlite->db, sql, -1, &statement, NULL) != SQLITE_OK)
+        return failed(sqlite, err, "read it");
+    bind_text(statement, 1, cluster);
+    sqlite3_bind_int64(statement, 2, since_ms);
+    sqlite3_bind_int(statement, 3, min_rows);
+    int rc, result = 0;
+    while (result == 0 && (rc = sqlite3_step(statement)) == SQLITE_ROW) {
+        struct history_recreated_run run = {
+                .namespace = read_text(statement, 0),
+                .job_name = read_text(statement, 1),
+                .created_at_ms = read_or(statement, 2, TIME_NONE),
+                .deleted_at_ms = sqlite3_column_int64(statement, 3),
+        };
+        result = run.namespace && run.job_name ? each(arg, &run, err) : error_nomem(err);
+    }
+    if (result == 0 && rc != SQLITE_DONE)
+        result = failed(sqlite, err, "read it");
+    sqlite3_finalize(statement);
+    return result;
+}
+
 static bool is_glob(const char *text) {
     return strpbrk(text, "*?") != NULL;
 }
@@ -671,6 +704,7 @@ static const struct history_backend backend = {
         .close = sqlite_close,
         .apply = sqlite_apply,
         .each_open = sqlite_each_open,
+        .each_recreated = sqlite_each_recreated,
         .prune = sqlite_prune,
         .each = sqlite_each,
         .interrupt = sqlite_interrupt,

@@ -39,6 +39,7 @@ struct http_transfer {
     char *body;
     size_t body_len, body_sent;
     void *arg;
+    bool (*may_send)(void *arg);
     void (*on_head)(void *arg, int status);
     enum http_data_result (*on_data)(void *arg, struct http_transfer *transfer, const char *data, size_t len);
     void (*on_done)(void *arg, const struct http_result *result);
@@ -254,8 +255,26 @@ static size_t header_callback(char *line, size_t size, size_t n, void *arg) {
     return len;
 }
 
+/* The last moments at which a request can be kept from the server: when its connection is ready, and when its body is
+ * read, without which it has no effect. */
+static bool withhold(struct http_transfer *t) {
+    if (!t->cancelled && t->may_send && !t->may_send(t->arg))
+        t->result.withheld = true;
+    return t->cancelled || t->result.withheld;
+}
+
+static int before_request(void *arg, char *their_address, char *our_address, int their_port, int our_port) {
+    (void)their_address;
+    (void)our_address;
+    (void)their_port;
+    (void)our_port;
+    return withhold(arg) ? CURL_PREREQFUNC_ABORT : CURL_PREREQFUNC_OK;
+}
+
 static size_t read_callback(char *buffer, size_t size, size_t n, void *arg) {
     struct http_transfer *t = arg;
+    if (withhold(t))
+        return CURL_READFUNC_ABORT;
     size_t room = size * n, left = t->body_len - t->body_sent;
     size_t taken = left < room ? left : room;
     memcpy(buffer, t->body + t->body_sent, taken);
@@ -384,6 +403,8 @@ static int prepare(struct http_transfer *t, const struct http_request *request, 
     curl_easy_setopt(easy, CURLOPT_HEADERFUNCTION, header_callback);
     curl_easy_setopt(easy, CURLOPT_HEADERDATA, t);
     curl_easy_setopt(easy, CURLOPT_ERRORBUFFER, t->failure);
+    curl_easy_setopt(easy, CURLOPT_PREREQFUNCTION, before_request);
+    curl_easy_setopt(easy, CURLOPT_PREREQDATA, t);
     set_target(easy, target);
     return 0;
 }
@@ -397,6 +418,7 @@ struct http_transfer *http_start(struct http *http, const struct http_request *r
     }
     t->http = http;
     t->arg = request->arg;
+    t->may_send = request->may_send;
     t->on_head = request->on_head;
     t->on_data = request->on_data;
     t->on_done = request->on_done;
@@ -421,6 +443,7 @@ void http_cancel(struct http_transfer *transfer) {
     if (!transfer)
         return;
     transfer->cancelled = true;
+    transfer->may_send = NULL;
     transfer->on_head = NULL;
     transfer->on_data = NULL;
     transfer->on_done = NULL;
@@ -445,9 +468,11 @@ static void complete(struct http_transfer *t, CURLcode code) {
     curl_easy_getinfo(t->easy, CURLINFO_RESPONSE_CODE, &status);
     curl_easy_getinfo(t->easy, CURLINFO_REQUEST_SIZE, &request_bytes);
     t->result.status = (int)status;
-    t->result.sent = status != 0 || request_bytes > 0;
+    t->result.sent = !t->result.withheld && (status != 0 || request_bytes > 0);
     if (code != CURLE_OK) {
-        if (t->aborted)
+        if (t->result.withheld)
+            snprintf(t->failure, sizeof t->failure, "not sent: it was too late for it");
+        else if (t->aborted)
             snprintf(t->failure, sizeof t->failure, "stopped by this side");
         else if (!t->failure[0])
             snprintf(t->failure, sizeof t->failure, "%s", curl_easy_strerror(code));
