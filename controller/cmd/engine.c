@@ -18,6 +18,8 @@
 #include "kube/lease.h"
 
 #define SKEW_TOLD_MS 5000 /* a clock that is off by more is worth a line in the log */
+#define SKEW_OVER_MS 2500 /* and is news again only after it was off by less: at the limit, it would be told for ever \
+                           */
 #define PASS_ATTEMPTS 3
 #define PASS_STORE_GRACE_MS 30000 /* one pass: a register that cannot be written for this long ends it */
 #define HOST_MAX 64               /* of a host name in the holder's identity */
@@ -174,11 +176,18 @@ static void on_store_room(void *arg) {
 
 /* ---- the end ---- */
 
-/* The lease goes back when nothing is under way that was sent because of it. */
+/* Nothing may be under way that was sent because of the lease when it goes back. Others need not wait for the rest. */
+static bool is_deleting(const struct engine *e) {
+    const struct request *request = e->requests;
+    while (request && !request->is_delete)
+        request = request->next;
+    return request != NULL;
+}
+
 static bool lease_is_over(struct engine *e) {
-    if (!e->lease || reconcile_in_flight(e->reconcile) > 0)
+    if (!e->lease)
         e->lease_is_over = true;
-    if (!e->lease_is_over)
+    else if (!e->lease_is_over && !is_deleting(e))
         lease_release(e->lease);
     return e->lease_is_over;
 }
@@ -188,12 +197,12 @@ static void finish(struct engine *e, const struct error *err) {
         return;
     e->finished = true;
     e->why = err ? *err : (struct error){.kind = ERROR_NONE};
-    if (lease_is_over(e))
+    if (lease_is_over(e) || is_deleting(e))
         e->handler.finished(e->handler.arg, err ? &e->why : NULL);
 }
 
 static void stop_if_idle(struct engine *e) {
-    if (e->stopped || reconcile_in_flight(e->reconcile) > 0 || !lease_is_over(e))
+    if (e->stopped || !lease_is_over(e) || reconcile_in_flight(e->reconcile) > 0)
         return;
     e->stopped = true;
     loop_timer_stop(e->stop_timer);
@@ -304,7 +313,7 @@ static void on_date(void *arg, int64_t sent_ms, int64_t received_ms, int64_t dat
     if (far && !e->skew_told)
         log_warn("this machine's clock and the API server's differ; a Job goes when its time is up on both",
                 log_duration("server_ahead_by", off_ms));
-    e->skew_told = far;
+    e->skew_told = far || (e->skew_told && (off_ms > SKEW_OVER_MS || off_ms < -SKEW_OVER_MS));
     if (!was_known)
         wake(e);
 }

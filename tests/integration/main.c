@@ -37,6 +37,7 @@ static struct worker workers[] = {
         /* The longest first. */
         {.name = "process", .create = suite_process},
         {.name = "restarts", .create = suite_restarts},
+        {.name = "clocks", .create = suite_clocks},
         {.name = "limits", .create = suite_limits},
         {.name = "faults", .create = suite_faults},
         {.name = "changes", .create = suite_changes},
