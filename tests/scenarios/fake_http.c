@@ -251,7 +251,9 @@ bool fake_http_send(void) {
         if (!t->open || t->left)
             continue;
         t->left = true;
-        if (!t->may_send || t->may_send(t->arg))
+        bool was = fake_set_in_program(true), may = !t->may_send || t->may_send(t->arg);
+        fake_in_program = was;
+        if (may)
             continue;
         t->result.withheld = withheld = true;
         fake_http_fail(t, false, "not sent: it was too late for it");

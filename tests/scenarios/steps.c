@@ -133,6 +133,7 @@ static void write_file(const struct scenario *s, const char *path, const char *t
 }
 
 static struct config *read_config(struct scenario *s) {
+    char path[] = "/tmp/sexton-scenario-XXXXXX";
     struct error err = {0};
     struct config *config;
     int fd = mkstemp(path);
@@ -155,6 +156,7 @@ static struct config *read_config(struct scenario *s) {
 /* token TEXT: what stands in the token file. token - : the file is not there. */
 static void step_token(struct scenario *s, const struct words *words) {
     if (!s->token_path[0]) {
+        snprintf(s->token_path, sizeof s->token_path, "/tmp/sexton-scenario-XXXXXX");
         int fd = mkstemp(s->token_path);
         if (fd < 0)
             scenario_fail(s, "%s: %s", s->token_path, strerror(errno));
