@@ -289,6 +289,10 @@ static int create_lease(struct engine *e, struct error *err) {
             .taken = on_lease_taken,
             .failed = on_lease_failed,
             .released = on_lease_released};
+    /* What left in time must not arrive when another may hold the lease, should the network keep it back so long. */
+    int64_t slack_ms = config->lease_duration_ms - config->renew_deadline_ms;
+    if (slack_ms < HTTP_TCP_USER_TIMEOUT_MS)
+        client_set_user_timeout(e->client, slack_ms);
     e->lease = lease_create(e->loop, e->client, &settings, &handler, err);
     return e->lease ? 0 : -1;
 }
