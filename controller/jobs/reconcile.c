@@ -490,6 +490,10 @@ bool reconcile_may_send(const struct reconcile *r, const char *uid) {
 
 static void retry_or_give_up(struct reconcile *r, struct store_entry *entry, int64_t wait_ms, const char *why);
 
+static bool same_text(const char *a, const char *b) {
+    return a && b && strcmp(a, b) == 0;
+}
+
 void reconcile_on_durable(struct reconcile *r, const struct history_request *request) {
     struct store_entry *entry = store_find(&r->store, request->uid);
     if (request->run && request->op != HISTORY_DELETED && !(entry && entry->told)) {
@@ -502,6 +506,9 @@ void reconcile_on_durable(struct reconcile *r, const struct history_request *req
                 log_time("finished", run->finished_at_ms), log_text("state", run_state_name(request->policy.state)),
                 log_text("policy", request->policy.rule));
     }
+    /* Else it was forgotten meanwhile that it is (reconcile_register_is_new). */
+    if (request->run && entry && same_text(request->run->resource_version, entry->job->resource_version))
+        entry->recorded = true;
     if (request->op != HISTORY_INTENT || !entry || entry->phase != PHASE_INTENT)
         return;
     if (entry->gone) {
@@ -758,10 +765,6 @@ static void decode_failed(const json_t *object, const struct error *err) {
     const char *namespace = json_string_value(json_object_get(metadata, "namespace"));
     const char *name = json_string_value(json_object_get(metadata, "name"));
     log_warn("a Job that cannot be read is left alone", log_job(namespace, name), log_text("error", err->text));
-}
-
-static bool same_text(const char *a, const char *b) {
-    return a && b && strcmp(a, b) == 0;
 }
 
 /* Since an earlier controller: then its record is no news. */
@@ -1053,6 +1056,13 @@ void reconcile_set_fresh(struct reconcile *r, uint16_t source, bool fresh) {
 void reconcile_set_recording(struct reconcile *r, bool possible) {
     r->recording = possible;
     r->ports.wake(r->ports.arg);
+}
+
+void reconcile_register_is_new(struct reconcile *r) {
+    for (struct store_entry *entry = r->store.entries; entry; entry = entry->hh.next) {
+        entry->recorded = false;
+        entry->policy_mark = 0;
+    }
 }
 
 void reconcile_set_lease(struct reconcile *r, int64_t until_ms) {

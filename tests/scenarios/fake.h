@@ -102,6 +102,7 @@ struct fake_record *fake_writer_first(void);
 /* The first n of what waits; false when there is not so much or the store fails. n 0: all. */
 bool fake_writer_durable(int n);
 bool fake_writer_refuse(const char *uid);
+void fake_writer_begins_anew(void);
 void fake_writer_fails(const char *why); /* NULL: it works again */
 void fake_writer_set_room(bool room);
 /* Forget everything, at the end. */

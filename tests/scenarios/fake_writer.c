@@ -161,6 +161,11 @@ void writer_set_retention(struct writer *writer, int64_t retention_ms) {
     (void)retention_ms;
 }
 
+void writer_set_skew(struct writer *writer, const struct skew *skew) {
+    (void)writer;
+    (void)skew;
+}
+
 int writer_close(struct writer *writer, int64_t grace_ms) {
     (void)grace_ms;
     if (!writer)
@@ -232,6 +237,13 @@ void fake_writer_fails(const char *why) {
     current->handler.failing(current->handler.arg, why);
     fake_in_program = was;
     loop_wake_send(current->wake);
+}
+
+void fake_writer_begins_anew(void) {
+    bool was = fake_set_in_program(true);
+    if (current)
+        current->handler.anew(current->handler.arg);
+    fake_in_program = was;
 }
 
 void fake_writer_set_room(bool room) {

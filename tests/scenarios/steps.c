@@ -275,13 +275,15 @@ static void step_refuse(struct scenario *s, const struct words *words) {
 }
 
 static void step_store(struct scenario *s, const struct words *words) {
-    const char *what = words_need(s, words, 1, "auto, manual, fails, works, full or room");
+    const char *what = words_need(s, words, 1, "auto, manual, fails, works, anew, full or room");
     if (strcmp(what, "auto") == 0 || strcmp(what, "manual") == 0)
         fake_writer_set_auto(*what == 'a');
     else if (strcmp(what, "fails") == 0)
         fake_writer_fails(words->n > 2 ? words->word[2] : "disk full");
     else if (strcmp(what, "works") == 0)
         fake_writer_fails(NULL);
+    else if (strcmp(what, "anew") == 0)
+        fake_writer_begins_anew();
     else
         fake_writer_set_room(strcmp(what, "room") == 0);
 }
