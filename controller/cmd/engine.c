@@ -344,8 +344,11 @@ static int take_open_row(void *arg, const struct history_open_run *run, struct e
     int source = feeds_find_source(e->feeds, run->namespace);
     if (source < 0)
         return 0; /* another controller's Namespace */
+    /* One that held the lease meanwhile may have asked for what was due. */
+    bool maybe_asked = e->lease && run->due_at_ms != TIME_NONE && run->due_at_ms <= clock_wall_ms();
+    enum run_state state = maybe_asked ? RUN_DELETING : run->state;
     return reconcile_add_open_row(
-            e->reconcile, run->namespace, run->job_name, run->job_uid, run->state, (uint16_t)source, err);
+            e->reconcile, run->namespace, run->job_name, run->job_uid, state, (uint16_t)source, err);
 }
 
 static int take_recreated(void *arg, const struct history_recreated_run *run, struct error *err) {

@@ -9,6 +9,8 @@
 #include "base/log.h"
 #include "base/strbuf.h"
 
+#define LEADER_AHEAD_MS 2000 /* two controllers' idea of the API server's clock differs by a second or so */
+
 /* A Namespace in which deletion is forbidden: one Job tries now and then, the others wait for it. */
 struct forbidden {
     char *namespace;
@@ -316,8 +318,11 @@ static void submit_gone(struct reconcile *r, struct store_entry *entry, struct r
 
 /* Not by an answer to us. */
 static enum run_cause cause_of_absence(const struct reconcile *r, const struct store_entry *entry) {
-    /* Who stands by cannot tell the leader's deletion from anybody else's. */
-    bool maybe_leader = !entry->ghost && !reconcile_leads(r) && decide(r, entry->job).action == ACTION_DELETE;
+    /* Who stands by cannot tell the leader's deletion from anybody else's; and the leader may have known the time
+     * better. */
+    struct decision decision = decide(r, entry->job);
+    bool maybe_leader = !reconcile_leads(r) && (decision.action == ACTION_DELETE || decision.action == ACTION_WAIT) &&
+                        decision.due_ms <= clock_wall_ms() + LEADER_AHEAD_MS;
     return entry->uncertain || maybe_leader ? RUN_CAUSE_UNKNOWN : RUN_CAUSE_EXTERNAL;
 }
 

@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/clock.h"
 #include "base/log.h"
 
 /* In the order of deletion. */
@@ -119,8 +120,11 @@ int writer_each_open(struct writer *writer, const char *cluster,
     if (failing)
         return error_set(err, ERROR_IO, "the register cannot be read: its store has failed");
     for (const struct open_row *row = open_rows; row; row = row->next) {
-        const struct history_open_run run = {
-                .namespace = row->namespace, .job_name = row->name, .job_uid = row->uid, .state = row->state};
+        const struct history_open_run run = {.namespace = row->namespace,
+                .job_name = row->name,
+                .job_uid = row->uid,
+                .state = row->state,
+                .due_at_ms = TIME_NONE};
         int result = each(arg, &run, err);
         if (result)
             return result;
