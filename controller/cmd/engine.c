@@ -68,13 +68,16 @@ static void wake(void *arg) {
 static void on_answer(void *arg, const struct client_answer *answer) {
     struct request *request = arg;
     struct engine *e = request->engine;
-    const struct reconcile_answer a = {.status = answer->status,
+    struct reconcile_answer a = {.status = answer->status,
             .sent = answer->sent,
             .withheld = answer->withheld,
             .retry_after_ms = answer->retry_after_ms,
             .message = answer->message,
             .body = answer->body};
     DL_DELETE(e->requests, request);
+    /* The API server says what it did by an object. Who says yes without one is something before it. */
+    if (answer->status / 100 == 2 && !json_string_value(json_object_get(answer->body, "kind")))
+        a.status = 0;
     if (request->is_delete)
         reconcile_on_delete(e->reconcile, request->uid, &a);
     else

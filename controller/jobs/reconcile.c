@@ -241,10 +241,18 @@ static void forget(struct reconcile *r, struct store_entry *entry) {
     store_remove(&r->store, entry);
 }
 
+/* Takes the Job. With room for it in both heaps, so that what is in the store can always be scheduled. */
+static struct store_entry *add_entry(struct reconcile *r, struct job *job) {
+    uint32_t wanted = HASH_COUNT(r->store.entries) + 1;
+    if (heap_reserve(&r->due, wanted, NULL) < 0 || heap_reserve(&r->retry, wanted, NULL) < 0) {
+        free(job);
+        return NULL;
+    }
+    return store_add(&r->store, job);
+}
+
 static void put(struct heap *heap, struct heap_node *node, int64_t key) {
-    struct error err = {0};
-    if (heap_put(heap, node, key, &err) < 0)
-        log_error("a Job could not be scheduled and waits for its next change", log_text("error", err.text));
+    (void)!heap_put(heap, node, key, NULL); /* there is room: see add_entry */
 }
 
 /* Try again after a while; meanwhile it is in no other heap. */
@@ -567,6 +575,11 @@ static void pause_namespace(struct reconcile *r, const struct job *job, const ch
         }
         f->backoff = (struct backoff)BACKOFF_INIT(30000, RECONCILE_BACKOFF_LAST_MS);
         HASH_ADD_KEYPTR(hh, r->forbidden, f->namespace, strlen(f->namespace), f);
+        if (!hash_added(f)) {
+            free(f->namespace);
+            free(f);
+            return;
+        }
     }
     int64_t now_ms = clock_mono_ms();
     f->probing = false;
@@ -760,17 +773,18 @@ static void remember_row(const struct reconcile *r, struct store_entry *entry) {
     entry->uncertain = row && row->state == RUN_DELETING;
 }
 
-static void take_job(struct reconcile *r, uint16_t source, const struct job *job, const json_t *object,
+/* -1: there was no memory for it. */
+static int take_job(struct reconcile *r, uint16_t source, const struct job *job, const json_t *object,
         const char *template, size_t template_len) {
     struct store_entry *entry = store_find(&r->store, job->uid);
     bool is_new = false;
     bool same = entry && !entry->ghost && same_text(entry->job->resource_version, job->resource_version);
     if (!same) {
         struct job *copy = job_copy(job, NULL);
-        if (!copy || (!entry && !(entry = store_add(&r->store, copy)))) {
+        if (!copy || (!entry && !(entry = add_entry(r, copy)))) {
             log_error("out of memory: a Job was not taken in", log_job(job->namespace, job->name));
             reconcile_list_is_partial(r, source);
-            return;
+            return -1;
         }
         if (entry->job != copy)
             store_replace_job(&r->store, entry, copy);
@@ -798,48 +812,55 @@ static void take_job(struct reconcile *r, uint16_t source, const struct job *job
         record(r, entry, object, template, template_len);
     else
         evaluate(r, entry);
+    return 0;
 }
 
-void reconcile_on_job(
+int reconcile_on_job(
         struct reconcile *r, uint16_t source, const json_t *object, const char *template, size_t template_len) {
     struct error err = {0};
     struct job job;
     if (job_decode(object, r->settings.policy->prefix, &job, &err) < 0) {
         decode_failed(object, &err);
         reconcile_list_is_partial(r, source);
-        return;
+        return 0;
     }
-    take_job(r, source, &job, object, template, template_len);
+    int result = take_job(r, source, &job, object, template, template_len);
     r->ports.wake(r->ports.arg);
+    return result;
 }
 
-void reconcile_on_job_deleted(
+int reconcile_on_job_deleted(
         struct reconcile *r, uint16_t source, const json_t *object, const char *template, size_t template_len) {
     struct error err = {0};
     struct job job;
     if (job_decode(object, r->settings.policy->prefix, &job, &err) < 0) {
         decode_failed(object, &err);
-        return;
+        return 0;
     }
     struct store_entry *entry = store_find(&r->store, job.uid);
     if (entry && entry->phase == PHASE_CONFIRMING) {
         if (!entry->counted)
             submit_gone(r, entry, NULL, RUN_CAUSE_TTL);
         forget(r, entry);
-        return;
+        return 0;
     }
+    struct run *run = evidence_of(r, &job, object, template, template_len);
+    if (!run && !is_dry(r) && !(entry && entry->recorded))
+        return -1;
     if (!entry) {
         struct job *copy = job_copy(&job, NULL);
-        entry = copy ? store_add(&r->store, copy) : NULL;
-        if (!entry)
-            return;
+        entry = copy ? add_entry(r, copy) : NULL;
+        if (!entry) {
+            run_destroy(run);
+            return -1;
+        }
         entry->source = source;
         entry->generation = r->generations[source];
         entry->counted = true; /* never heard of, or heard of twice: no news for the log */
     }
-    struct run *run = evidence_of(r, &job, object, template, template_len);
     seems_gone(r, entry, run);
     r->ports.wake(r->ports.arg);
+    return 0;
 }
 
 void reconcile_list_begins(struct reconcile *r, uint16_t source) {
@@ -867,14 +888,14 @@ static void settle_open_rows(struct reconcile *r, uint16_t source) {
                     .deletion_ms = TIME_NONE,
                     .spec_ttl_s = SPEC_TTL_NONE};
             struct job *copy = job_copy(&job, NULL);
-            struct store_entry *entry = copy ? store_add(&r->store, copy) : NULL;
-            if (entry) {
-                entry->ghost = true;
-                entry->source = source;
-                entry->generation = r->generations[source];
-                entry->uncertain = row->state == RUN_DELETING;
-                seems_gone(r, entry, NULL);
-            }
+            struct store_entry *entry = copy ? add_entry(r, copy) : NULL;
+            if (!entry)
+                continue; /* no memory: the next whole list settles it */
+            entry->ghost = true;
+            entry->source = source;
+            entry->generation = r->generations[source];
+            entry->uncertain = row->state == RUN_DELETING;
+            seems_gone(r, entry, NULL);
         }
         free_open_row(r, row);
     }
@@ -905,15 +926,15 @@ int reconcile_add_open_row(struct reconcile *r, const char *namespace, const cha
     row->name = strdup(name);
     row->state = state;
     row->source = source;
-    if (!row->uid || !row->namespace || !row->name) {
-        free(row->uid);
-        free(row->namespace);
-        free(row->name);
-        free(row);
-        return error_nomem(err);
-    }
-    HASH_ADD_KEYPTR(hh, r->open_rows, row->uid, strlen(row->uid), row);
-    return 0;
+    if (row->uid && row->namespace && row->name)
+        HASH_ADD_KEYPTR(hh, r->open_rows, row->uid, strlen(row->uid), row);
+    if (hash_added(row))
+        return 0;
+    free(row->uid);
+    free(row->namespace);
+    free(row->name);
+    free(row);
+    return error_nomem(err);
 }
 
 void reconcile_note_deleted(
@@ -962,11 +983,18 @@ static void on_found(struct reconcile *r, struct store_entry *entry, const json_
     struct job job;
     json_t *template = json_object_get(json_object_get(body, "spec"), "template");
     char *text = template ? json_dumps(template, JSON_COMPACT) : NULL;
-    if (job_decode(body, r->settings.policy->prefix, &job, &err) < 0)
+    int result = 0;
+    if (template && !text)
+        result = -1;
+    else if (job_decode(body, r->settings.policy->prefix, &job, &err) < 0)
         decode_failed(body, &err);
     else
-        take_job(r, entry->source, &job, body, text ? text : "", text ? strlen(text) : 0);
+        result = take_job(r, entry->source, &job, body, text ? text : "", text ? strlen(text) : 0);
     free(text);
+    if (result < 0) {
+        entry->look_first = true;
+        retry_or_give_up(r, entry, 0, "out of memory");
+    }
 }
 
 void reconcile_on_get(struct reconcile *r, const char *uid, const struct reconcile_answer *answer) {
@@ -1098,7 +1126,7 @@ int64_t reconcile_in_flight(const struct reconcile *r) {
 bool reconcile_is_done(const struct reconcile *r) {
     const struct heap_node *due = heap_peek(&r->due);
     int64_t now_ms = safe_now(r);
-    return r->in_flight == 0 && !heap_peek(&r->retry) &&
+    return r->in_flight == 0 && !heap_peek(&r->retry) && (r->stopped || reconcile_leads(r)) &&
            (!due || r->stopped || (now_ms != TIME_NONE && due->key > now_ms));
 }
 

@@ -47,6 +47,7 @@ static void answer_list(struct scenario *s, struct http_transfer *t, const struc
         const char *version, const char *continue_token) {
     static const char *const kinds[] = {"NamespaceList", "CronJobList", "JobList", "List"};
     char *text = object_list(s, kinds[kind_of_request(t)], version, continue_token);
+    world_note_list(s, kind_of_request(t), version);
     answer_whole(t, answer, text);
     free(text);
 }
@@ -129,17 +130,24 @@ void step_fail(struct scenario *s, const struct words *words) {
 
 /* ---- objects, in lists and as events ---- */
 
-static void send_frame(struct scenario *s, int kind, const char *namespace, const char *type, json_t *object) {
-    struct http_transfer *t = request_find_watch(kind, namespace);
-    if (!t)
-        scenario_fail(s, "no watch is open that this event could come by");
-    json_t *frame = json_pack("{s:s, s:o}", "type", type, "object", object);
+void answer_frame(struct http_transfer *t, const char *type, json_t *object) {
+    json_t *frame = json_pack("{s:s, s:O}", "type", type, "object", object);
     char *text = json_dumps(frame, JSON_COMPACT);
     json_decref(frame);
     size_t len = strlen(text);
     text[len] = '\n'; /* in place of the NUL: lengths are given */
     fake_http_data(t, text, len + 1);
     free(text);
+}
+
+/* Takes the object. */
+static void send_frame(struct scenario *s, int kind, const char *namespace, const char *type, json_t *object) {
+    struct http_transfer *t = request_find_watch(kind, namespace);
+    world_note(s, kind, type, object);
+    if (!t)
+        scenario_fail(s, "no watch is open that this event could come by");
+    answer_frame(t, type, object);
+    json_decref(object);
 }
 
 /* event ADDED|MODIFIED|DELETED OBJECT; event BOOKMARK KIND rv=V; event ERROR KIND CODE [MESSAGE] */
@@ -158,11 +166,8 @@ void step_event(struct scenario *s, const struct words *words) {
         return;
     }
     json_t *object = object_make(s, words, 2);
-    const char *what = json_string_value(json_object_get(object, "kind"));
     const json_t *metadata = json_object_get(object, "metadata");
-    int kind = what && strcmp(what, "Namespace") == 0 ? KIND_NAMESPACES
-               : what && strcmp(what, "CronJob") == 0 ? KIND_CRONJOBS
-                                                      : KIND_JOBS;
+    int kind = kind_of_object(object);
     const char *namespace =
             json_string_value(json_object_get(metadata, kind == KIND_NAMESPACES ? "name" : "namespace"));
     send_frame(s, kind, namespace, type, object);
@@ -234,7 +239,7 @@ static void add_namespaces(struct scenario *s) {
                                                 "resourceVersion", "1"));
 }
 
-static bool sync_one(struct scenario *s, struct http_transfer *t, json_t *all) {
+bool answer_from(struct scenario *s, struct http_transfer *t, json_t *all) {
     const char *path = fake_http_path(t);
     const struct fake_answer ok = {
             .status = 200, .retry_after_ms = -1, .date_ms = s->no_date ? TIME_NONE : fake_server_ms() / 1000 * 1000};
@@ -252,7 +257,8 @@ static bool sync_one(struct scenario *s, struct http_transfer *t, json_t *all) {
         answer_json(t, &ok, answer);
     } else if (request_is_watch(t)) {
         fake_http_head(t, &ok);
-        if (kind_of_request(t) != KIND_JOBS)
+        world_replay(s, t);
+        if (kind_of_request(t) != KIND_JOBS && fake_http_is_open(t))
             fake_http_end_after(t, QUIET_WATCH_MS);
     } else {
         size_t i;
@@ -275,7 +281,7 @@ void step_sync(struct scenario *s, const struct words *words) {
         more = false;
         scenario_settle(s);
         for (struct http_transfer *t = fake_http_first(); t && !more; t = fake_http_next(t))
-            more = request_is_wanted(t) && sync_one(s, t, all);
+            more = request_is_wanted(t) && answer_from(s, t, all);
     }
     json_decref(all);
     s->quiet[KIND_NAMESPACES] = s->quiet[KIND_CRONJOBS] = true;

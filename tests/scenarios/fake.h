@@ -19,6 +19,11 @@
 #include "history/writer.h"
 #include "kube/http.h"
 
+/* While the program runs, and not the scenario: whose allocations tests/torture lets fail. */
+extern bool fake_in_program;
+/* Sets it; returns what it was. */
+bool fake_set_in_program(bool in_program);
+
 /* Ends the scenario: a promise of the program was broken. Defined by the runner. */
 _Noreturn void fake_broken(const char *fmt, ...) printf_like(1, 2);
 
@@ -68,6 +73,13 @@ void fake_http_data(struct http_transfer *transfer, const char *data, size_t len
 void fake_http_end(struct http_transfer *transfer);
 void fake_http_end_after(struct http_transfer *transfer, int64_t delay_ms);
 void fake_http_fail(struct http_transfer *transfer, bool sent, const char *why);
+
+/* The DELETEs that were sent, in order. */
+struct fake_delete {
+    char uid[UID_MAX];
+    int64_t at_ms; /* monotonic */
+};
+const struct fake_delete *fake_http_deletes(size_t *ret_n);
 
 /* ---- register ---- */
 

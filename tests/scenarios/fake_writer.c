@@ -43,10 +43,12 @@ static void answer(struct fake_record *record, bool durable) {
     record->durable = durable;
     record->refused = !durable;
     current->pending--;
+    bool was = fake_set_in_program(true);
     if (durable)
         current->handler.durable(current->handler.arg, request);
     else if (current->handler.refused)
         current->handler.refused(current->handler.arg, request, "the scenario says so");
+    fake_in_program = was;
     history_request_destroy(request);
 }
 
@@ -84,7 +86,9 @@ int writer_open(struct loop *loop, const struct writer_settings *settings, const
 }
 
 void writer_submit(struct writer *writer, struct history_request *request) {
+    bool was = fake_set_in_program(false); /* the real one needs no memory of its own here */
     struct fake_record *record = calloc(1, sizeof *record);
+    fake_in_program = was;
     if (!record)
         fake_broken("out of memory");
     *record = (struct fake_record){.op = request->op,
@@ -224,14 +228,18 @@ void fake_writer_fails(const char *why) {
         log_error("the register cannot be written: no Job is deleted", log_text("reason", why));
     else
         log_info("the register can be written again");
+    bool was = fake_set_in_program(true);
     current->handler.failing(current->handler.arg, why);
+    fake_in_program = was;
     loop_wake_send(current->wake);
 }
 
 void fake_writer_set_room(bool room) {
     full = !room;
+    bool was = fake_set_in_program(true);
     if (room && current)
         current->handler.room(current->handler.arg);
+    fake_in_program = was;
 }
 
 bool fake_writer_knows_intent(const char *uid) {

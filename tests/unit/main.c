@@ -26,7 +26,9 @@ static const struct {
         {"reconcile", suite_reconcile},
         {"kubeconfig", suite_kubeconfig},
         {"credentials", suite_credentials},
+        {"lease", suite_lease},
         {"history", suite_history},
+        {"store_faults", suite_store_faults},
         {"writer", suite_writer},
         {"cmd_history", suite_cmd_history},
 };
