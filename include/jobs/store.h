@@ -56,7 +56,7 @@ struct store_namespace {
 struct store_cronjob {
     char *uid;
     json_t *active; /* status.active */
-    int64_t last_success_ms;
+    int64_t last_success_ms, last_schedule_ms;
     bool tells_success; /* the API has lastSuccessfulTime */
     uint32_t generation;
     UT_hash_handle hh;
