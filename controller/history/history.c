@@ -53,6 +53,12 @@ int history_each_open(struct history *history, const char *cluster,
     return history->backend->each_open(history, cluster, each, arg, err);
 }
 
+int history_each_recreated(struct history *history, const char *cluster, int64_t since_ms, int min_rows,
+        int (*each)(void *arg, const struct history_recreated_run *run, struct error *err), void *arg,
+        struct error *err) {
+    return history->backend->each_recreated(history, cluster, since_ms, min_rows, each, arg, err);
+}
+
 int history_prune(struct history *history, int64_t before_ms, int limit, int *ret_pruned, struct error *err) {
     return history->backend->prune(history, before_ms, limit, ret_pruned, err);
 }
@@ -60,6 +66,19 @@ int history_prune(struct history *history, int64_t before_ms, int limit, int *re
 int history_each(struct history *history, const struct history_query *query,
         int (*each)(void *arg, const struct history_row *row, struct error *err), void *arg, struct error *err) {
     return history->backend->each(history, query, each, arg, err);
+}
+
+int history_check(struct history *history, struct error *err) {
+    return history->backend->check(history, err);
+}
+
+void history_identify(const struct history *history, struct history_identity *ret) {
+    history->backend->identify(history, ret);
+}
+
+bool history_identity_differs(const struct history_identity *before, const struct history_identity *now) {
+    return now->created || now->place != before->place || now->number != before->number ||
+           now->born_ns != before->born_ns;
 }
 
 void history_interrupt(struct history *history) {

@@ -31,6 +31,7 @@ struct reconcile {
     struct reconcile_ports ports;
     struct store store;
     struct skew skew;
+    struct recreated recreated;
     struct heap due;   /* of struct store_entry.due, wall clock */
     struct heap retry; /* of struct store_entry.retry, monotonic */
     struct forbidden *forbidden;
@@ -38,6 +39,7 @@ struct reconcile {
     uint32_t generations[RECONCILE_SOURCES_MAX];
     bool fresh[RECONCILE_SOURCES_MAX], partial[RECONCILE_SOURCES_MAX];
     bool recording, stopped;
+    int64_t lease_until_ms; /* monotonic */
     int64_t in_flight;
     /* rate: a bucket of one second's worth, in thousandths of a deletion */
     int64_t tokens_milli, tokens_at_ms;
@@ -52,6 +54,10 @@ static bool is_dry(const struct reconcile *r) {
     return r->ports.submit == NULL;
 }
 
+bool reconcile_leads(const struct reconcile *r) {
+    return is_dry(r) || clock_mono_ms() < r->lease_until_ms;
+}
+
 struct reconcile *reconcile_create(
         const struct reconcile_settings *settings, const struct reconcile_ports *ports, struct error *err) {
     struct reconcile *r = calloc(1, sizeof *r);
@@ -62,6 +68,7 @@ struct reconcile *reconcile_create(
     r->settings = *settings;
     r->ports = *ports;
     r->recording = true;
+    r->lease_until_ms = settings->leader_elect ? INT64_MIN : INT64_MAX;
     r->pause = (struct backoff)BACKOFF_INIT(RECONCILE_PAUSE_FIRST_MS, RECONCILE_PAUSE_LAST_MS);
     r->tokens_at_ms = clock_mono_ms();
     r->tokens_milli = settings->delete_qps * 1000;
@@ -82,6 +89,7 @@ void reconcile_destroy(struct reconcile *r) {
     heap_finish(&r->due);
     heap_finish(&r->retry);
     store_finish(&r->store);
+    recreated_finish(&r->recreated);
     struct forbidden *f, *next;
     HASH_ITER (hh, r->forbidden, f, next) {
         HASH_DEL(r->forbidden, f);
@@ -108,12 +116,18 @@ struct skew *reconcile_skew(struct reconcile *r) {
     return &r->skew;
 }
 
+const struct recreated *reconcile_recreated(const struct reconcile *r) {
+    return &r->recreated;
+}
+
 static int64_t safe_now(const struct reconcile *r) {
     return skew_safe_now(&r->skew, clock_wall_ms(), clock_mono_ms());
 }
 
 static struct decision decide(const struct reconcile *r, const struct job *job) {
     struct guards guards = store_guards(&r->store, job, r->settings.missing_namespace);
+    if (!job_has_cronjob(job))
+        guards.recreated = recreated_count(&r->recreated, job->namespace, job->name, job->created_ms);
     return policy_decide(r->settings.policy, job, &guards, safe_now(r));
 }
 
@@ -157,6 +171,17 @@ static void log_kept(const struct job *job, const struct decision *decision) {
     strbuf_finish(&why);
 }
 
+/* Once for each Job, and so once for each step. */
+static void log_recreated(const struct job *job, const struct decision *decision) {
+    struct strbuf why = STRBUF_INIT(4096);
+    policy_explain(decision, job, clock_wall_ms(), &why);
+    log_warn("a Job comes back whenever it is deleted", log_job(job->namespace, job->name), log_text("uid", job->uid),
+            log_number("times", decision->recreated), log_text("reason", strbuf_text(&why)),
+            log_text("hint", "in what creates it, let it be kept (annotation ttl-after-success: never, or hold: true), "
+                             "or have that tool delete it"));
+    strbuf_finish(&why);
+}
+
 /* The decision is new for this Job: tell whom it concerns. */
 static void note_decision(
         struct reconcile *r, struct store_entry *entry, const struct decision *decision, bool record) {
@@ -168,6 +193,8 @@ static void note_decision(
     entry->policy_mark = mark;
     if (decision->reason == REASON_DOUBT || decision->reason == REASON_NOT_UNDERSTOOD)
         log_kept(entry->job, decision);
+    if (decision->reason == REASON_RECREATED || decision->reason == REASON_RECREATED_KEPT)
+        log_recreated(entry->job, decision);
     if (record && !is_dry(r) && entry->recorded &&
             !submit(r, HISTORY_POLICY, entry->job->uid, NULL, &policy, RUN_CAUSE_NONE))
         entry->policy_mark = 0;
@@ -214,10 +241,18 @@ static void forget(struct reconcile *r, struct store_entry *entry) {
     store_remove(&r->store, entry);
 }
 
+/* Takes the Job. With room for it in both heaps, so that what is in the store can always be scheduled. */
+static struct store_entry *add_entry(struct reconcile *r, struct job *job) {
+    uint32_t wanted = HASH_COUNT(r->store.entries) + 1;
+    if (heap_reserve(&r->due, wanted, NULL) < 0 || heap_reserve(&r->retry, wanted, NULL) < 0) {
+        free(job);
+        return NULL;
+    }
+    return store_add(&r->store, job);
+}
+
 static void put(struct heap *heap, struct heap_node *node, int64_t key) {
-    struct error err = {0};
-    if (heap_put(heap, node, key, &err) < 0)
-        log_error("a Job could not be scheduled and waits for its next change", log_text("error", err.text));
+    (void)!heap_put(heap, node, key, NULL); /* there is room: see add_entry */
 }
 
 /* Try again after a while; meanwhile it is in no other heap. */
@@ -254,6 +289,14 @@ static void evaluate(struct reconcile *r, struct store_entry *entry) {
 
 /* ---- Jobs that are gone ---- */
 
+/* By us, or so it seems: should its name come back, then again and again. */
+static void note_deleted(struct reconcile *r, const struct job *job) {
+    int64_t server_ms = skew_server_now(&r->skew, clock_mono_ms());
+    if (!job_has_cronjob(job))
+        reconcile_note_deleted(
+                r, job->namespace, job->name, job->created_ms, server_ms == TIME_NONE ? clock_wall_ms() : server_ms);
+}
+
 static void submit_gone(struct reconcile *r, struct store_entry *entry, struct run *run, enum run_cause cause) {
     const struct job *job = entry->job;
     if (cause != RUN_CAUSE_TTL && !entry->counted)
@@ -265,8 +308,17 @@ static void submit_gone(struct reconcile *r, struct store_entry *entry, struct r
     }
     if (!run && !entry->recorded && !entry->ghost)
         run = evidence_from_job(job);
+    if (cause != RUN_CAUSE_EXTERNAL)
+        note_deleted(r, job);
     struct run_policy policy = {.ttl_ms = RUN_UNKNOWN, .due_at_ms = TIME_NONE};
     submit(r, HISTORY_DELETED, job->uid, run, &policy, cause);
+}
+
+/* Not by an answer to us. */
+static enum run_cause cause_of_absence(const struct reconcile *r, const struct store_entry *entry) {
+    /* Who stands by cannot tell the leader's deletion from anybody else's. */
+    bool maybe_leader = !entry->ghost && !reconcile_leads(r) && decide(r, entry->job).action == ACTION_DELETE;
+    return entry->uncertain || maybe_leader ? RUN_CAUSE_UNKNOWN : RUN_CAUSE_EXTERNAL;
 }
 
 /* It is gone for sure. Takes the run, which may be NULL. */
@@ -284,7 +336,7 @@ static void settle_gone(struct reconcile *r, struct store_entry *entry, struct r
         break;
     case PHASE_IDLE:
     case PHASE_FAILED:
-        submit_gone(r, entry, run, entry->uncertain ? RUN_CAUSE_UNKNOWN : RUN_CAUSE_EXTERNAL);
+        submit_gone(r, entry, run, cause_of_absence(r, entry));
         break;
     }
     forget(r, entry);
@@ -331,7 +383,7 @@ static void refill_tokens(struct reconcile *r, int64_t now_ms) {
 }
 
 static bool has_slot(const struct reconcile *r) {
-    return r->recording && !r->stopped && r->in_flight < r->settings.max_in_flight;
+    return r->recording && !r->stopped && reconcile_leads(r) && r->in_flight < r->settings.max_in_flight;
 }
 
 static bool may_start(struct reconcile *r, int64_t mono_ms) {
@@ -430,6 +482,12 @@ static void take_back(struct reconcile *r, struct store_entry *entry) {
     evaluate(r, entry);
 }
 
+bool reconcile_may_send(const struct reconcile *r, const char *uid) {
+    const struct store_entry *entry = store_find(&r->store, uid);
+    return entry && entry->phase == PHASE_DELETING && !entry->gone && reconcile_leads(r) &&
+           decide(r, entry->job).action == ACTION_DELETE;
+}
+
 static void retry_or_give_up(struct reconcile *r, struct store_entry *entry, int64_t wait_ms, const char *why);
 
 void reconcile_on_durable(struct reconcile *r, const struct history_request *request) {
@@ -449,9 +507,9 @@ void reconcile_on_durable(struct reconcile *r, const struct history_request *req
     if (entry->gone) {
         set_phase(r, entry, PHASE_IDLE);
         seems_gone(r, entry, NULL);
-    } else if (r->stopped || !r->fresh[entry->source] || entry->changed ||
+    } else if (r->stopped || !r->fresh[entry->source] || entry->changed || !reconcile_leads(r) ||
                decide(r, entry->job).action != ACTION_DELETE) {
-        /* Something changed while the intent was written: the Job, a hold, another policy, a clock. */
+        /* Something changed while the intent was written: the Job, a hold, another policy, a clock, the leader. */
         take_back(r, entry);
     } else {
         send_delete(r, entry);
@@ -517,6 +575,11 @@ static void pause_namespace(struct reconcile *r, const struct job *job, const ch
         }
         f->backoff = (struct backoff)BACKOFF_INIT(30000, RECONCILE_BACKOFF_LAST_MS);
         HASH_ADD_KEYPTR(hh, r->forbidden, f->namespace, strlen(f->namespace), f);
+        if (!hash_added(f)) {
+            free(f->namespace);
+            free(f);
+            return;
+        }
     }
     int64_t now_ms = clock_mono_ms();
     f->probing = false;
@@ -615,7 +678,9 @@ void reconcile_on_delete(struct reconcile *r, const char *uid, const struct reco
     if (!entry || entry->phase != PHASE_DELETING)
         return;
     int status = answer->status;
-    if (status == 200 || status == 202) {
+    if (answer->withheld && !entry->gone) {
+        take_back(r, entry);
+    } else if (status == 200 || status == 202) {
         accept_deletion(r, entry, answer);
     } else if (status == 404) {
         set_phase(r, entry, PHASE_IDLE);
@@ -708,17 +773,18 @@ static void remember_row(const struct reconcile *r, struct store_entry *entry) {
     entry->uncertain = row && row->state == RUN_DELETING;
 }
 
-static void take_job(struct reconcile *r, uint16_t source, const struct job *job, const json_t *object,
+/* -1: there was no memory for it. */
+static int take_job(struct reconcile *r, uint16_t source, const struct job *job, const json_t *object,
         const char *template, size_t template_len) {
     struct store_entry *entry = store_find(&r->store, job->uid);
     bool is_new = false;
     bool same = entry && !entry->ghost && same_text(entry->job->resource_version, job->resource_version);
     if (!same) {
         struct job *copy = job_copy(job, NULL);
-        if (!copy || (!entry && !(entry = store_add(&r->store, copy)))) {
+        if (!copy || (!entry && !(entry = add_entry(r, copy)))) {
             log_error("out of memory: a Job was not taken in", log_job(job->namespace, job->name));
             reconcile_list_is_partial(r, source);
-            return;
+            return -1;
         }
         if (entry->job != copy)
             store_replace_job(&r->store, entry, copy);
@@ -735,6 +801,7 @@ static void take_job(struct reconcile *r, uint16_t source, const struct job *job
             entry->uncertain = false; /* it lives: what had no answer had no effect */
         if (is_new)
             remember_row(r, entry);
+        recreated_note_seen(&r->recreated, job->namespace, job->name, job->created_ms);
         /* This is the look that was wanted. */
         entry->look_first = false;
         heap_remove(&r->retry, &entry->retry);
@@ -745,48 +812,55 @@ static void take_job(struct reconcile *r, uint16_t source, const struct job *job
         record(r, entry, object, template, template_len);
     else
         evaluate(r, entry);
+    return 0;
 }
 
-void reconcile_on_job(
+int reconcile_on_job(
         struct reconcile *r, uint16_t source, const json_t *object, const char *template, size_t template_len) {
     struct error err = {0};
     struct job job;
     if (job_decode(object, r->settings.policy->prefix, &job, &err) < 0) {
         decode_failed(object, &err);
         reconcile_list_is_partial(r, source);
-        return;
+        return 0;
     }
-    take_job(r, source, &job, object, template, template_len);
+    int result = take_job(r, source, &job, object, template, template_len);
     r->ports.wake(r->ports.arg);
+    return result;
 }
 
-void reconcile_on_job_deleted(
+int reconcile_on_job_deleted(
         struct reconcile *r, uint16_t source, const json_t *object, const char *template, size_t template_len) {
     struct error err = {0};
     struct job job;
     if (job_decode(object, r->settings.policy->prefix, &job, &err) < 0) {
         decode_failed(object, &err);
-        return;
+        return 0;
     }
     struct store_entry *entry = store_find(&r->store, job.uid);
     if (entry && entry->phase == PHASE_CONFIRMING) {
         if (!entry->counted)
             submit_gone(r, entry, NULL, RUN_CAUSE_TTL);
         forget(r, entry);
-        return;
+        return 0;
     }
+    struct run *run = evidence_of(r, &job, object, template, template_len);
+    if (!run && !is_dry(r) && !(entry && entry->recorded))
+        return -1;
     if (!entry) {
         struct job *copy = job_copy(&job, NULL);
-        entry = copy ? store_add(&r->store, copy) : NULL;
-        if (!entry)
-            return;
+        entry = copy ? add_entry(r, copy) : NULL;
+        if (!entry) {
+            run_destroy(run);
+            return -1;
+        }
         entry->source = source;
         entry->generation = r->generations[source];
         entry->counted = true; /* never heard of, or heard of twice: no news for the log */
     }
-    struct run *run = evidence_of(r, &job, object, template, template_len);
     seems_gone(r, entry, run);
     r->ports.wake(r->ports.arg);
+    return 0;
 }
 
 void reconcile_list_begins(struct reconcile *r, uint16_t source) {
@@ -814,14 +888,14 @@ static void settle_open_rows(struct reconcile *r, uint16_t source) {
                     .deletion_ms = TIME_NONE,
                     .spec_ttl_s = SPEC_TTL_NONE};
             struct job *copy = job_copy(&job, NULL);
-            struct store_entry *entry = copy ? store_add(&r->store, copy) : NULL;
-            if (entry) {
-                entry->ghost = true;
-                entry->source = source;
-                entry->generation = r->generations[source];
-                entry->uncertain = row->state == RUN_DELETING;
-                seems_gone(r, entry, NULL);
-            }
+            struct store_entry *entry = copy ? add_entry(r, copy) : NULL;
+            if (!entry)
+                continue; /* no memory: the next whole list settles it */
+            entry->ghost = true;
+            entry->source = source;
+            entry->generation = r->generations[source];
+            entry->uncertain = row->state == RUN_DELETING;
+            seems_gone(r, entry, NULL);
         }
         free_open_row(r, row);
     }
@@ -852,15 +926,20 @@ int reconcile_add_open_row(struct reconcile *r, const char *namespace, const cha
     row->name = strdup(name);
     row->state = state;
     row->source = source;
-    if (!row->uid || !row->namespace || !row->name) {
-        free(row->uid);
-        free(row->namespace);
-        free(row->name);
-        free(row);
-        return error_nomem(err);
-    }
-    HASH_ADD_KEYPTR(hh, r->open_rows, row->uid, strlen(row->uid), row);
-    return 0;
+    if (row->uid && row->namespace && row->name)
+        HASH_ADD_KEYPTR(hh, r->open_rows, row->uid, strlen(row->uid), row);
+    if (hash_added(row))
+        return 0;
+    free(row->uid);
+    free(row->namespace);
+    free(row->name);
+    free(row);
+    return error_nomem(err);
+}
+
+void reconcile_note_deleted(
+        struct reconcile *r, const char *namespace, const char *name, int64_t created_ms, int64_t deleted_ms) {
+    recreated_note_deleted(&r->recreated, namespace, name, created_ms, deleted_ms);
 }
 
 /* The object there now may be the same Job, or another under its name. */
@@ -904,11 +983,18 @@ static void on_found(struct reconcile *r, struct store_entry *entry, const json_
     struct job job;
     json_t *template = json_object_get(json_object_get(body, "spec"), "template");
     char *text = template ? json_dumps(template, JSON_COMPACT) : NULL;
-    if (job_decode(body, r->settings.policy->prefix, &job, &err) < 0)
+    int result = 0;
+    if (template && !text)
+        result = -1;
+    else if (job_decode(body, r->settings.policy->prefix, &job, &err) < 0)
         decode_failed(body, &err);
     else
-        take_job(r, entry->source, &job, body, text ? text : "", text ? strlen(text) : 0);
+        result = take_job(r, entry->source, &job, body, text ? text : "", text ? strlen(text) : 0);
     free(text);
+    if (result < 0) {
+        entry->look_first = true;
+        retry_or_give_up(r, entry, 0, "out of memory");
+    }
 }
 
 void reconcile_on_get(struct reconcile *r, const char *uid, const struct reconcile_answer *answer) {
@@ -967,6 +1053,13 @@ void reconcile_set_fresh(struct reconcile *r, uint16_t source, bool fresh) {
 void reconcile_set_recording(struct reconcile *r, bool possible) {
     r->recording = possible;
     r->ports.wake(r->ports.arg);
+}
+
+void reconcile_set_lease(struct reconcile *r, int64_t until_ms) {
+    bool led = reconcile_leads(r);
+    r->lease_until_ms = until_ms;
+    if (!led)
+        r->ports.wake(r->ports.arg);
 }
 
 void reconcile_stop(struct reconcile *r) {
@@ -1033,7 +1126,7 @@ int64_t reconcile_in_flight(const struct reconcile *r) {
 bool reconcile_is_done(const struct reconcile *r) {
     const struct heap_node *due = heap_peek(&r->due);
     int64_t now_ms = safe_now(r);
-    return r->in_flight == 0 && !heap_peek(&r->retry) &&
+    return r->in_flight == 0 && !heap_peek(&r->retry) && (r->stopped || reconcile_leads(r)) &&
            (!due || r->stopped || (now_ms != TIME_NONE && due->key > now_ms));
 }
 

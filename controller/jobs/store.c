@@ -40,6 +40,11 @@ struct store_entry *store_add(struct store *store, struct job *job) {
     entry->job = job;
     entry->due.index = entry->retry.index = HEAP_OUTSIDE;
     HASH_ADD_KEYPTR(hh, store->entries, job->uid, strlen(job->uid), entry);
+    if (!hash_added(entry)) {
+        free(job);
+        free(entry);
+        return NULL;
+    }
     return entry;
 }
 
@@ -77,6 +82,10 @@ int store_put_namespace(struct store *store, const json_t *object, const char *p
             return error_nomem(err);
         }
         HASH_ADD_KEYPTR(hh, store->namespaces, ns->name, strlen(ns->name), ns);
+        if (!hash_added(ns)) {
+            free_namespace(ns);
+            return error_nomem(err);
+        }
     }
     if (*ret_changed) {
         json_decref(ns->json);
@@ -107,6 +116,10 @@ int store_put_cronjob(struct store *store, const json_t *object, bool tells_succ
             return error_nomem(err);
         }
         HASH_ADD_KEYPTR(hh, store->cronjobs, cronjob->uid, strlen(cronjob->uid), cronjob);
+        if (!hash_added(cronjob)) {
+            free_cronjob(cronjob);
+            return error_nomem(err);
+        }
     }
     json_incref(active);
     json_decref(cronjob->active);
@@ -181,7 +194,7 @@ struct guards store_guards(const struct store *store, const struct job *job, enu
         guards.namespace = NAMESPACE_KNOWN;
         guards.namespace_annotations = &ns->annotations;
     }
-    if (!job_has_cronjob(job))
+    if (!job_has_cronjob(job) || job->owner_is_loose)
         return guards;
     struct store_cronjob *cronjob;
     HASH_FIND_STR(store->cronjobs, job->owner_uid, cronjob);

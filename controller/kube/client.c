@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "base/clock.h"
+#include "base/json.h"
 #include "base/strbuf.h"
 #include "kube/credentials.h"
 
@@ -30,6 +31,7 @@ struct client_call {
     enum http_lane lane;
     int64_t timeout_ms;
     void *arg;
+    bool (*may_send)(void *arg);
     void (*opened)(void *arg);
     enum http_data_result (*data)(void *arg, const char *data, size_t len);
     void (*done)(void *arg, const struct client_answer *answer);
@@ -162,6 +164,11 @@ static enum http_data_result on_data(void *arg, struct http_transfer *transfer, 
     return strbuf_failed(&call->collected) ? HTTP_ABORT : HTTP_GO_ON;
 }
 
+static bool may_send(void *arg) {
+    const struct client_call *call = arg;
+    return call->may_send(call->arg);
+}
+
 static void on_login(void *arg, const struct kube_auth *auth, const struct error *err);
 
 static void on_done(void *arg, const struct http_result *result) {
@@ -181,18 +188,24 @@ static void on_done(void *arg, const struct http_result *result) {
     char text[ERROR_TEXT_MAX];
     struct client_answer answer = {.status = result->failure ? 0 : result->status,
             .sent = result->sent,
+            .withheld = result->withheld,
             .retry_after_ms = result->retry_after_ms};
     json_t *body = NULL;
     if (result->failure) {
         snprintf(text, sizeof text, "%s", result->failure);
         answer.message = text;
     } else {
-        body = json_loadb(
-                strbuf_text(&call->collected), call->collected.len, JSON_REJECT_DUPLICATES | JSON_ALLOW_NUL, NULL);
+        struct error why = {0};
+        body = json_read(strbuf_text(&call->collected), call->collected.len, JSON_REJECT_DUPLICATES | JSON_ALLOW_NUL,
+                NULL, &why);
+        if (why.kind == ERROR_NOMEM)
+            answer.status = 0; /* what it said is not known */
         answer.body = body;
         answer.reason = json_string_value(json_object_get(body, "reason"));
         answer.message = json_string_value(json_object_get(body, "message"));
-        if (!answer.message || result->status / 100 == 2)
+        if (why.kind == ERROR_NOMEM)
+            answer.message = "out of memory: the answer could not be read";
+        else if (!answer.message || result->status / 100 == 2)
             answer.message = describe_status(result->status, strbuf_text(&call->collected), text);
     }
     finish(call, &answer);
@@ -233,6 +246,7 @@ static int send_call(struct client_call *call, const struct kube_auth *auth, str
             .lane = call->lane,
             .timeout_ms = call->timeout_ms,
             .arg = call,
+            .may_send = call->may_send ? may_send : NULL,
             .on_head = on_head,
             .on_data = on_data,
             .on_done = on_done};
@@ -271,6 +285,7 @@ struct client_call *client_start(struct client *client, const struct client_requ
     call->lane = request->lane;
     call->timeout_ms = request->timeout_ms ? request->timeout_ms : CLIENT_REQUEST_TIMEOUT_MS;
     call->arg = request->arg;
+    call->may_send = request->may_send;
     call->opened = request->opened;
     call->data = request->data;
     call->done = request->done;

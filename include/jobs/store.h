@@ -8,9 +8,9 @@
 #include <jansson.h>
 #include <stdbool.h>
 #include <stdint.h>
-#include <uthash.h>
 
 #include "base/error.h"
+#include "base/hash.h"
 #include "base/heap.h"
 #include "jobs/job.h"
 #include "jobs/policy.h"

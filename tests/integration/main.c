@@ -48,6 +48,8 @@ static struct worker workers[] = {
         {.name = "changes", .create = suite_changes},
         {.name = "watching", .create = suite_watching},
         {.name = "policy", .create = suite_policy},
+        {.name = "lease", .create = suite_lease},
+        {.name = "guards", .create = suite_guards},
         {.name = "sweep", .create = suite_sweep},
         {.name = "connecting", .create = suite_connecting},
         {.name = "plan", .create = suite_plan},

@@ -10,6 +10,7 @@
 #include "sexton.h"
 
 Suite *suite_policy(void);          /* what goes, when, and what stays */
+Suite *suite_guards(void);          /* Jobs that others look after, and names that come back */
 Suite *suite_changes(void);         /* Jobs, Namespaces and people that change their minds */
 Suite *suite_faults(void);          /* requests that go wrong */
 Suite *suite_broken(void);          /* answers that break off, or are rubbish */
@@ -22,6 +23,7 @@ Suite *suite_bounds_of_watches(void);
 Suite *suite_bounds_of_deletions(void);
 Suite *suite_clocks(void); /* wall clocks that step, and servers that disagree */
 Suite *suite_limits(void); /* rates, and a register that does not keep up */
+Suite *suite_lease(void);  /* several controllers */
 Suite *suite_sweep(void);
 Suite *suite_plan(void);
 Suite *suite_input(void);      /* bad input of every kind */
