@@ -131,6 +131,7 @@ START_TEST(a_token_that_is_rotated_late_is_waited_for_without_a_loop) {
     sim_start((const char *const[]){"--token-file", theirs, NULL});
     const char *ours = write_file("our-token", "first-token\n");
     const char *path = edit_kubeconfig("late.yaml", theirs, ours);
+    configure(WITHOUT_LEASE);
     struct process *controller = controller_start_with_clock(0, 1, "--kubeconfig", path);
     wait_until(has_logged(controller, "in sync"));
     /* The old one is taken no more, and the new one is not there yet. */
@@ -324,6 +325,7 @@ static void rotate_ca(bool server_first) {
     const char *text = read_file(sim_kubeconfig()), *data = strstr(text, "certificate-authority-data: ");
     const char *path = write_file("file.yaml",
             format("%.*scertificate-authority: %s%s", (int)(data - text), text, ca, data + strcspn(data, "\n")));
+    configure(WITHOUT_LEASE);
     struct process *controller = controller_start_with_clock(0, 1, "--kubeconfig", path);
     wait_until_synced(controller);
     sim_load(json_format(DONE_JOB, "one", "f4"));

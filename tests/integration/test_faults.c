@@ -125,6 +125,7 @@ END_TEST
 
 START_TEST(a_storm_of_500_to_everything_is_sat_out_without_a_word_too_many) {
     sim_start(NULL);
+    configure(WITHOUT_LEASE);
     struct process *controller = controller_start_with_clock(0, 1);
     wait_until_synced(controller);
     struct job before =
