@@ -445,8 +445,11 @@ static void start_deletion(
     set_phase(r, entry, PHASE_INTENT);
     entry->changed = false;
     entry->policy_mark = 0;
-    if (!submit(r, HISTORY_INTENT, entry->job->uid, run, &policy, RUN_CAUSE_NONE))
-        try_later(r, entry, RECONCILE_BACKOFF_FIRST_MS);
+    bool with_record = run != NULL;
+    if (submit(r, HISTORY_INTENT, entry->job->uid, run, &policy, RUN_CAUSE_NONE))
+        return;
+    entry->recorded = entry->recorded && !with_record;
+    try_later(r, entry, RECONCILE_BACKOFF_FIRST_MS);
 }
 
 /* A Job whose time came by the heap. */
