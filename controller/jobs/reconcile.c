@@ -184,11 +184,19 @@ static void log_recreated(const struct job *job, const struct decision *decision
     strbuf_finish(&why);
 }
 
+/* What the register is told of a decision. */
+static void policy_for_row(const struct store_entry *entry, const struct decision *decision, struct run_policy *ret) {
+    policy_to_run(decision, ret);
+    /* It is being deleted, and perhaps because we asked: the intent stands, so that the next start knows that too. */
+    if ((entry->uncertain || entry->accepted) && entry->job->deletion_ms != TIME_NONE)
+        ret->state = RUN_DELETING;
+}
+
 /* The decision is new for this Job: tell whom it concerns. */
 static void note_decision(
         struct reconcile *r, struct store_entry *entry, const struct decision *decision, bool record) {
     struct run_policy policy;
-    policy_to_run(decision, &policy);
+    policy_for_row(entry, decision, &policy);
     uint64_t mark = mark_of(&policy);
     if (mark == entry->policy_mark)
         return;
@@ -318,6 +326,8 @@ static void submit_gone(struct reconcile *r, struct store_entry *entry, struct r
 
 /* Not by an answer to us. */
 static enum run_cause cause_of_absence(const struct reconcile *r, const struct store_entry *entry) {
+    if (entry->accepted)
+        return RUN_CAUSE_TTL;
     /* Who stands by cannot tell the leader's deletion from anybody else's; and the leader may have known the time
      * better. */
     struct decision decision = decide(r, entry->job);
@@ -373,6 +383,18 @@ static void seems_gone(struct reconcile *r, struct store_entry *entry, struct ru
     entry->gone = false;
     entry->ghost = entry->look_first = true;
     try_later(r, entry, 0); /* there it waits for its turn: there may be thousands */
+}
+
+/* The API server has taken our DELETE, and now it is gone. Or, while it terminates, it has left the selection. */
+static void confirmed_gone(struct reconcile *r, struct store_entry *entry) {
+    if (r->settings.has_selector && !entry->counted) {
+        set_phase(r, entry, PHASE_IDLE);
+        seems_gone(r, entry, NULL);
+        return;
+    }
+    if (!entry->counted)
+        submit_gone(r, entry, NULL, RUN_CAUSE_TTL);
+    forget(r, entry);
 }
 
 /* ---- deletion ---- */
@@ -659,6 +681,7 @@ static void accept_deletion(struct reconcile *r, struct store_entry *entry, cons
     r->pauses_in_row = 0;
     lift_namespace(r, job->namespace);
     entry->attempts = 0;
+    entry->accepted = true;
     r->counts.deleted++;
     log_info(terminating ? "job is being deleted, and waits for its finalizers" : "job deleted",
             log_job(job->namespace, job->name), log_text("uid", job->uid),
@@ -760,7 +783,7 @@ static void record(struct reconcile *r, struct store_entry *entry, const json_t 
         return;
     }
     struct run_policy policy;
-    policy_to_run(&decision, &policy);
+    policy_for_row(entry, &decision, &policy);
     note_decision(r, entry, &decision, false);
     if (entry->phase == PHASE_DELETING || entry->phase == PHASE_CONFIRMING)
         policy.state = RUN_DELETING; /* the intent stands until the answer */
@@ -850,9 +873,7 @@ int reconcile_on_job_deleted(
     }
     struct store_entry *entry = store_find(&r->store, job.uid);
     if (entry && entry->phase == PHASE_CONFIRMING) {
-        if (!entry->counted)
-            submit_gone(r, entry, NULL, RUN_CAUSE_TTL);
-        forget(r, entry);
+        confirmed_gone(r, entry);
         return 0;
     }
     struct run *run = evidence_of(r, &job, object, template, template_len);
@@ -918,9 +939,10 @@ void reconcile_list_complete(struct reconcile *r, uint16_t source) {
     struct store_entry *entry, *next;
     HASH_ITER (hh, r->store.entries, entry, next) {
         if (entry->source == source && entry->generation != r->generations[source]) {
-            if (entry->phase == PHASE_CONFIRMING && !entry->counted)
-                submit_gone(r, entry, NULL, RUN_CAUSE_TTL);
-            seems_gone(r, entry, NULL);
+            if (entry->phase == PHASE_CONFIRMING)
+                confirmed_gone(r, entry);
+            else
+                seems_gone(r, entry, NULL);
         }
     }
     settle_open_rows(r, source);
@@ -971,6 +993,13 @@ static void on_found(struct reconcile *r, struct store_entry *entry, const json_
         /* It is there, but not in what we watch: it left the selection, and is none of ours any more. */
         log_info("the Job is no longer selected", log_job(entry->job->namespace, entry->job->name),
                 log_text("uid", uid));
+        if ((entry->uncertain || entry->accepted) && !r->settings.one_pass &&
+                json_is_string(json_object_get(metadata, "deletionTimestamp"))) {
+            /* It is being deleted, perhaps because we asked: the intent stands until it is gone. */
+            entry->look_first = true;
+            try_later(r, entry, RECONCILE_BACKOFF_LAST_MS);
+            return;
+        }
         const struct run_policy kept = {.state = RUN_KEPT, .ttl_ms = RUN_UNKNOWN, .due_at_ms = TIME_NONE};
         submit(r, HISTORY_POLICY, entry->job->uid, NULL, &kept, RUN_CAUSE_NONE);
         forget(r, entry);

@@ -39,6 +39,7 @@ struct store_entry {
     bool told;              /* the log has its record */
     bool gone;              /* it was seen to be gone while something was under way */
     bool uncertain;         /* a DELETE may have taken effect without an answer */
+    bool accepted;          /* the API server took our DELETE: its end is ours */
     bool look_first;        /* before the next DELETE, GET it */
     bool ghost;             /* only its row in the register is known */
     bool changed;           /* since its intent was submitted */
