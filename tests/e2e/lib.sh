@@ -214,7 +214,7 @@ make_identities() {
 		rules:
 		- {level: None, users: ["system:kube-controller-manager", "system:apiserver"]}
 		- {level: None, nonResourceURLs: ["/readyz*", "/healthz*", "/livez*", "/metrics"]}
-		- {level: Request, verbs: [delete, deletecollection], omitStages: [RequestReceived]}
+		- {level: Request, verbs: [delete, deletecollection]}
 		- {level: Metadata, verbs: [watch]}
 		- {level: Metadata, omitStages: [RequestReceived]}
 	POLICY
@@ -467,6 +467,13 @@ audit_deletes() {
 		.requestObject.preconditions.uid // "-", .requestObject.preconditions.resourceVersion // "-", .requestObject.propagationPolicy // "-",
 		.responseStatus.code, (.requestReceivedTimestamp | us), (.stageTimestamp | us), .objectRef.namespace, .objectRef.name] | @tsv'
 }
+# Those of which the log does not tell the end, as the same columns: the API server died over them.
+audit_deletes_unanswered() {
+	audit_filter "$1" 'select(.verb == "delete" and .objectRef.resource == "jobs") |
+		[.auditID, .stage, (.requestReceivedTimestamp | us), .objectRef.namespace, .objectRef.name] | @tsv' |
+		awk -F '\t' -v OFS='\t' '$2 == "RequestReceived" {begun[$1] = $3 OFS "0" OFS $4 OFS $5} $2 == "ResponseComplete" {delete begun[$1]}
+			END {for (id in begun) print "-", "-", "-", 0, begun[id]}'
+}
 # Requests of a user, a line each: verb, resource, status; a watch when it was received, since 1.20 writes that it
 # was answered only when it ends.
 audit_requests() {
@@ -479,18 +486,22 @@ audit_changes() { audit_requests "$1" | grep -E '^(create|update|patch|delete)' 
 
 # ---------------------------------------------------------------- the binary
 
-# All of these work on $SCENARIO_DIR: its config.ini, history.db and logs.
+# All of these work on $SEXTON_DIR (by default $SCENARIO_DIR): its config.ini, history.db and run.log.
 SEXTON_PID=
+sexton_dir() { echo "${SEXTON_DIR:-$SCENARIO_DIR}"; }
+# The user, and the way to the API server: the name of a kubeconfig, as kubeconfig_of has them.
+sexton_user() { echo "${SEXTON_AS:-sexton}"; }
+sexton_kubeconfig() { kubeconfig_of "${SEXTON_VIA:-$(sexton_user)}"; }
 
 # config_write [SEXTON-LINES [POLICY-LINES [OTHER-LINES]]]
 config_write() {
-	cat >"$SCENARIO_DIR/config.ini" <<-C
+	cat >"$(sexton_dir)/config.ini" <<-C
 		[sexton]
 		${1:-delete-qps = 0}
 		[policy]
 		${2:-ttl-after-success = 0s}
 		[history]
-		store = sqlite:$SCENARIO_DIR/history.db
+		store = sqlite:$(sexton_dir)/history.db
 		${3:-}
 	C
 }
@@ -498,24 +509,24 @@ config_write() {
 sexton() {
 	local command=$1
 	shift
-	timeout 120 "$SEXTON" "$command" --config "$SCENARIO_DIR/config.ini" --kubeconfig "$(kubeconfig_of "${SEXTON_AS:-sexton}")" "$@"
+	timeout 120 "$SEXTON" "$command" --config "$(sexton_dir)/config.ini" --kubeconfig "$(sexton_kubeconfig)" "$@"
 }
 # sexton_start: `sexton run`, once it watches Jobs. Sets SEXTON_PID; the log is run.log.
 sexton_start() {
 	local watches
-	watches=$(audit_requests "${SEXTON_AS:-sexton}" | grep -c '^watch jobs' || true)
+	watches=$(audit_requests "$(sexton_user)" | grep -c '^watch jobs' || true)
 	sexton_spawn run
 	wait_until 20 "sexton to watch Jobs" sexton_watches_again "$((watches + 1))"
 }
 sexton_watches_again() {
-	alive "$SEXTON_PID" || fail "sexton ended by itself: $(tail -n 3 "$SCENARIO_DIR/run.log")"
-	audit_watches "${SEXTON_AS:-sexton}" jobs "$1"
+	alive "$SEXTON_PID" || fail "sexton ended by itself: $(tail -n 3 "$(sexton_dir)/run.log")"
+	audit_watches "$(sexton_user)" jobs "$1"
 }
 # sexton_spawn COMMAND [ARGS...]: in the background, not waiting for anything
 sexton_spawn() {
 	local command=$1
 	shift
-	"$SEXTON" "$command" --config "$SCENARIO_DIR/config.ini" --kubeconfig "$(kubeconfig_of "${SEXTON_AS:-sexton}")" "$@" >>"$SCENARIO_DIR/run.log" 2>&1 </dev/null &
+	"$SEXTON" "$command" --config "$(sexton_dir)/config.ini" --kubeconfig "$(sexton_kubeconfig)" "$@" >>"$(sexton_dir)/run.log" 2>&1 </dev/null &
 	SEXTON_PID=$!
 	echo "$SEXTON_PID" >>"$SCENARIO_DIR/pids"
 }
@@ -559,7 +570,7 @@ rss_peak_kb() { awk '/^VmHWM/ {print $2}' "/proc/$1/status"; }
 
 # ---------------------------------------------------------------- the register
 
-register() { sqlite3 -readonly -cmd '.timeout 10000' -separator $'\t' "$SCENARIO_DIR/history.db" "$1"; }
+register() { sqlite3 -readonly -cmd '.timeout 10000' -separator $'\t' "$(sexton_dir)/history.db" "$1"; }
 register_is() { [[ $(register "$1" 2>/dev/null) == "$2" ]]; }
 deleted_count_is() { register_is "SELECT count(*) FROM runs WHERE delete_state = 'deleted'" "$1"; }
 deleted_count_ge() { [[ $(register "SELECT count(*) FROM runs WHERE delete_state = 'deleted'" 2>/dev/null || echo 0) -ge $1 ]]; }
