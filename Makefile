@@ -27,6 +27,7 @@ SIM      := $(sort $(wildcard tests/kubesim/sim_*.c))
 UNIT     := $(sort $(wildcard tests/unit/*.c))
 SCENARIOS := $(sort $(wildcard tests/scenarios/*.c))
 INTEGRATION := $(sort $(wildcard tests/integration/*.c))
+SHIMS    := $(patsubst tests/shims/%.c,$(BUILD)/shim-%.so,$(sort $(wildcard tests/shims/*.c)))
 FUZZ     := $(patsubst tests/fuzz/fuzz_%.c,%,$(sort $(wildcard tests/fuzz/fuzz_*.c)))
 ALL_C    := $(shell find controller include tests -name '*.[ch]' 2>/dev/null)
 
@@ -94,6 +95,11 @@ $(BUILD)/scenarios: $(SCENARIOS:%.c=$(BUILD)/%.o) $(filter-out $(SCENARIO_FAKES:
 $(BUILD)/integration: $(INTEGRATION:%.c=$(BUILD)/%.o) $(OBJECTS)
 	$(CC) $(ALL_CFLAGS) $^ $(EXTRA_LDFLAGS) $(LIBS) $$(pkg-config --libs check) -o $@
 
+# Preloaded by tests. Never with a sanitizer of its own: it comes before theirs.
+$(BUILD)/shim-%.so: tests/shims/%.c | packages-build
+	@mkdir -p $(@D)
+	$(CC) -std=gnu17 -D_GNU_SOURCE $(WARNINGS) -O2 -g -fPIC -shared $< -o $@
+
 $(BUILD)/replay-%: $(BUILD)/tests/fuzz/fuzz_%.o $(BUILD)/tests/fuzz/replay.o $(OBJECTS)
 	$(CC) $(ALL_CFLAGS) $^ $(EXTRA_LDFLAGS) $(LIBS) -o $@
 
@@ -116,7 +122,7 @@ check: packages-check ## build with gcc and clang, lint, and pass the tests
 	@tests/check "$(MAKE)"
 
 # What one tree of objects is tested with.
-check-variant: $(BUILD)/sexton $(BUILD)/kubesim $(BUILD)/unit $(if $(SCENARIOS),$(BUILD)/scenarios) \
+check-variant: $(BUILD)/sexton $(BUILD)/kubesim $(SHIMS) $(BUILD)/unit $(if $(SCENARIOS),$(BUILD)/scenarios) \
 		$(if $(INTEGRATION),$(BUILD)/integration) $(FUZZ:%=$(BUILD)/replay-%)
 
 lint: packages-check ## clang-tidy, cppcheck, layering, clang-format

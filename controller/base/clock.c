@@ -13,8 +13,9 @@ static int64_t machine_wall_ms(void) {
     return read_ms(CLOCK_REALTIME);
 }
 
+/* Unlike CLOCK_MONOTONIC it goes on while the machine is suspended: a lease does not outlive a closed lid. */
 static int64_t machine_mono_ms(void) {
-    return read_ms(CLOCK_MONOTONIC);
+    return read_ms(CLOCK_BOOTTIME);
 }
 
 static const struct clock_source machine = {machine_wall_ms, machine_mono_ms};

@@ -18,6 +18,7 @@ int common_set(struct common *common, const struct option_spec *option, const ch
             {"namespace", &common->namespace},
             {"selector", &common->selector},
             {"store", &common->store},
+            {"leader-elect", &common->leader_elect},
             {"log-level", &common->log_level},
             {"log-format", &common->log_format},
     };
@@ -38,6 +39,7 @@ int common_load_config(const struct common *common, struct config **ret, struct 
             {"-n", "sexton", "namespaces", common->namespace},
             {"-l", "sexton", "selector", common->selector},
             {"--store", "history", "store", common->store},
+            {"--leader-elect", "sexton", "leader-elect", common->leader_elect},
             {"--log-level", "sexton", "log-level", common->log_level},
             {"--log-format", "sexton", "log-format", common->log_format},
     };

@@ -3,6 +3,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 #include <utlist.h>
 
 #include "base/backoff.h"
@@ -10,39 +11,19 @@
 #include "base/log.h"
 #include "base/strbuf.h"
 #include "base/text.h"
+#include "cmd/feeds.h"
 #include "history/writer.h"
 #include "kube/client.h"
 #include "kube/discovery.h"
-#include "kube/reflector.h"
+#include "kube/lease.h"
 
 #define SKEW_TOLD_MS 5000 /* a clock that is off by more is worth a line in the log */
+#define SKEW_OVER_MS \
+    2500 /* and is news again only after it was off by less: at the limit, it would be told for ever \
+          */
 #define PASS_ATTEMPTS 3
 #define PASS_STORE_GRACE_MS 30000 /* one pass: a register that cannot be written for this long ends it */
-#define CATCH_UP_MS 1000          /* after a watch was opened again: what was missed meanwhile comes in much less */
-
-enum kind { KIND_NAMESPACES, KIND_CRONJOBS, KIND_JOBS, KINDS };
-static const char *const kind_names[] = {"namespaces", "cronjobs", "jobs"};
-
-/* One reflector and what it needs to know of itself. */
-struct feed {
-    struct source *source;
-    enum kind kind;
-    struct reflector *reflector;
-    uint32_t generation;
-    bool complete;    /* a whole list was seen */
-    bool healthy;     /* the last word from it was a good one */
-    bool failed;      /* and that was logged */
-    bool catching_up; /* the watch is open again, and what was missed is on its way */
-};
-
-/* A Namespace of the list, or the whole cluster. */
-struct source {
-    struct engine *engine;
-    uint16_t index;
-    char *namespace; /* NULL: all */
-    struct feed feeds[KINDS];
-    bool given_up; /* one pass: it could not be listed */
-};
+#define HOST_MAX 64               /* of a host name in the holder's identity */
 
 /* A DELETE or GET under way. */
 struct request {
@@ -64,15 +45,17 @@ struct engine {
     struct discovery *discovery;
     struct writer *writer;
     struct reconcile *reconcile;
-    struct source *sources;
-    size_t n_sources;
+    struct feeds *feeds;
+    struct lease *lease; /* NULL: none is needed */
     struct request *requests;
 
-    struct loop_timer *timer, *stop_timer, *catch_up_timer, *store_timer;
+    struct loop_timer *timer, *stop_timer, *store_timer;
     struct discovered discovered;
     struct evidence_settings evidence;
     bool stopping, stopped, finished, skew_told;
-    struct error pass_error; /* one pass: the first Namespace that could not be listed */
+    const char *lease_namespace;
+    bool lease_is_over; /* it was given back, or there was none */
+    struct error why;   /* finished: ERROR_NONE when all went well */
 };
 
 /* ---- ports of the reconciler ---- */
@@ -87,6 +70,7 @@ static void on_answer(void *arg, const struct client_answer *answer) {
     struct engine *e = request->engine;
     const struct reconcile_answer a = {.status = answer->status,
             .sent = answer->sent,
+            .withheld = answer->withheld,
             .retry_after_ms = answer->retry_after_ms,
             .message = answer->message,
             .body = answer->body};
@@ -96,6 +80,11 @@ static void on_answer(void *arg, const struct client_answer *answer) {
     else
         reconcile_on_get(e->reconcile, request->uid, &a);
     free(request);
+}
+
+static bool may_send(void *arg) {
+    const struct request *request = arg;
+    return reconcile_may_send(request->engine->reconcile, request->uid);
 }
 
 static int start_request(struct engine *e, const char *method, const char *namespace, const char *name, const char *uid,
@@ -116,6 +105,7 @@ static int start_request(struct engine *e, const char *method, const char *names
             .body = body,
             .lane = HTTP_LANE_SHARED,
             .arg = request,
+            .may_send = request->is_delete ? may_send : NULL,
             .done = on_answer};
     struct error err = {0};
     request->call = strbuf_failed(&path) ? NULL : client_start(e->client, &asked, &err);
@@ -182,220 +172,136 @@ static void on_store_failing(void *arg, const char *why) {
 
 static void on_store_room(void *arg) {
     struct engine *e = arg;
-    for (size_t i = 0; i < e->n_sources; i++) {
-        if (e->sources[i].feeds[KIND_JOBS].reflector)
-            reflector_resume(e->sources[i].feeds[KIND_JOBS].reflector);
-    }
+    feeds_resume(e->feeds);
 }
 
-/* ---- what the reflectors bring ---- */
+/* ---- the end ---- */
 
-static uint32_t generation_of(const struct feed *feed) {
-    return feed->generation << STORE_SOURCE_BITS | feed->source->index;
+/* Nothing may be under way that was sent because of the lease when it goes back. Others need not wait for the rest. */
+static bool is_deleting(const struct engine *e) {
+    const struct request *request = e->requests;
+    while (request && !request->is_delete)
+        request = request->next;
+    return request != NULL;
+}
+
+static bool lease_is_over(struct engine *e) {
+    if (!e->lease)
+        e->lease_is_over = true;
+    else if (!e->lease_is_over && !is_deleting(e))
+        lease_release(e->lease);
+    return e->lease_is_over;
 }
 
 static void finish(struct engine *e, const struct error *err) {
     if (e->finished || e->stopping)
         return;
     e->finished = true;
-    e->handler.finished(e->handler.arg, err);
+    e->why = err ? *err : (struct error){.kind = ERROR_NONE};
+    if (lease_is_over(e) || is_deleting(e))
+        e->handler.finished(e->handler.arg, err ? &e->why : NULL);
 }
 
-static void update_freshness(struct source *source) {
-    bool fresh = true;
-    for (int kind = 0; kind < KINDS; kind++)
-        fresh = fresh && source->feeds[kind].complete && (source->feeds[kind].healthy || kind == KIND_JOBS);
-    reconcile_set_fresh(source->engine->reconcile, source->index, fresh);
-}
-
-static void feed_begin(void *arg) {
-    struct feed *feed = arg;
-    feed->generation++;
-    /* Another list means that events were lost. */
-    feed->healthy = false;
-    update_freshness(feed->source);
-    if (feed->kind == KIND_JOBS)
-        reconcile_list_begins(feed->source->engine->reconcile, feed->source->index);
-}
-
-static void warn_if_namespace_unclear(const struct store_namespace *ns) {
-    const struct annotations *a = &ns->annotations;
-    if (!a->bad_key)
+static void stop_if_idle(struct engine *e) {
+    if (e->stopped || !lease_is_over(e) || reconcile_in_flight(e->reconcile) > 0)
         return;
-    log_warn("a Namespace's annotation is not understood: the Jobs it would decide on are kept",
-            log_text("namespace", ns->name), log_text("key", a->bad_key), log_text("value", a->bad_value),
-            log_text("reason", a->bad_why));
+    e->stopped = true;
+    loop_timer_stop(e->stop_timer);
+    e->handler.stopped(e->handler.arg);
 }
 
-static void take_namespace(struct feed *feed, enum reflector_change change, const json_t *object) {
-    struct engine *e = feed->source->engine;
-    struct store *store = reconcile_store(e->reconcile);
-    struct error err = {0};
-    const struct store_namespace *ns;
-    bool changed;
-    if (change == REFLECTOR_DELETED) {
-        const char *name = json_string_value(json_object_get(json_object_get(object, "metadata"), "name"));
-        if (name)
-            store_remove_namespace(store, name);
-        return;
-    }
-    if (store_put_namespace(store, object, e->config->policy.prefix, generation_of(feed), &ns, &changed, &err) < 0) {
-        log_warn("a Namespace was not taken in", log_text("error", err.text));
-        return;
-    }
-    if (!changed)
-        return;
-    warn_if_namespace_unclear(ns);
-    if (feed->source->feeds[KIND_JOBS].complete)
-        reconcile_namespace_changed(e->reconcile, ns->name);
-}
-
-static void take_cronjob(struct feed *feed, enum reflector_change change, const json_t *object) {
-    struct engine *e = feed->source->engine;
-    struct store *store = reconcile_store(e->reconcile);
-    struct error err = {0};
-    const struct store_cronjob *cronjob;
-    bool changed;
-    if (change == REFLECTOR_DELETED) {
-        const char *uid = json_string_value(json_object_get(json_object_get(object, "metadata"), "uid"));
-        if (!uid)
-            return;
-        store_remove_cronjob(store, uid);
-        reconcile_cronjob_changed(e->reconcile, uid);
-        return;
-    }
-    if (store_put_cronjob(
-                store, object, e->discovered.cronjobs_tell_success, generation_of(feed), &cronjob, &changed, &err) < 0)
-        log_warn("a CronJob was not taken in", log_text("error", err.text));
-    else if (changed && feed->source->feeds[KIND_JOBS].complete)
-        reconcile_cronjob_changed(e->reconcile, cronjob->uid);
-}
-
-static void caught_up(struct feed *feed) {
-    feed->catching_up = false;
-    feed->healthy = true;
-    update_freshness(feed->source);
-}
-
-static void on_catch_up_over(void *arg) {
+static void on_stop_grace_over(void *arg) {
     struct engine *e = arg;
-    for (size_t i = 0; i < e->n_sources; i++) {
-        for (int kind = 0; kind < KINDS; kind++) {
-            if (e->sources[i].feeds[kind].catching_up)
-                caught_up(&e->sources[i].feeds[kind]);
-        }
-    }
+    if (e->stopped)
+        return;
+    log_warn("stopping although requests are still in flight",
+            log_number("requests", reconcile_in_flight(e->reconcile)));
+    e->stopped = true;
+    e->handler.stopped(e->handler.arg);
 }
 
-static void feed_item(
-        void *arg, enum reflector_change change, const json_t *object, const char *template, size_t template_len) {
-    struct feed *feed = arg;
-    struct engine *e = feed->source->engine;
-    switch (feed->kind) {
-    case KIND_NAMESPACES:
-        take_namespace(feed, change, object);
-        break;
-    case KIND_CRONJOBS:
-        take_cronjob(feed, change, object);
-        break;
-    case KIND_JOBS:
-        if (change == REFLECTOR_DELETED)
-            reconcile_on_job_deleted(e->reconcile, feed->source->index, object, template, template_len);
-        else
-            reconcile_on_job(e->reconcile, feed->source->index, object, template, template_len);
-        break;
-    case KINDS:
-        break;
-    }
+/* ---- the lease ---- */
+
+static void on_lease_changed(void *arg, int64_t until_ms) {
+    struct engine *e = arg;
+    reconcile_set_lease(e->reconcile, until_ms);
 }
 
-static void feed_unreadable(void *arg, const char *why) {
-    struct feed *feed = arg;
-    log_warn("something that the API server sent cannot be read and is left alone",
-            log_text("resource", kind_names[feed->kind]), log_text("namespace", feed->source->namespace),
-            log_text("error", why));
-    if (feed->kind == KIND_JOBS)
-        reconcile_list_is_partial(feed->source->engine->reconcile, feed->source->index);
+static void on_lease_taken(void *arg, const char *holder, bool alive) {
+    struct engine *e = arg;
+    struct error err = {0};
+    if (!e->one_pass || !alive)
+        return;
+    error_set(&err, ERROR_REMOTE,
+            "another controller deletes Jobs here: the lease %s/%s is held by %s, and renewed. Let it do the work, "
+            "stop "
+            "it, or say --leader-elect=false",
+            e->lease_namespace, e->config->lease_name, holder);
+    finish(e, &err);
 }
 
-static void log_synced(const struct engine *e) {
+static void on_lease_failed(void *arg, int status, const char *message, int in_a_row) {
+    struct engine *e = arg;
+    struct error err = {0};
+    bool final = status == 400 || status == 401 || status == 403 || status == 404 || in_a_row >= PASS_ATTEMPTS;
+    if (!e->one_pass || !final)
+        return;
+    error_set(&err, ERROR_REMOTE, "the lease %s/%s cannot be had, and nothing is deleted without it: %s",
+            e->lease_namespace, e->config->lease_name, message);
+    finish(e, &err);
+}
+
+static void on_lease_released(void *arg) {
+    struct engine *e = arg;
+    e->lease_is_over = true;
+    if (e->stopping)
+        wake(e);
+    else if (e->finished)
+        e->handler.finished(e->handler.arg, e->why.kind != ERROR_NONE ? &e->why : NULL);
+}
+
+const char *engine_lease_namespace(const struct config *config, const struct kube_config *kube_config) {
+    if (*config->lease_namespace)
+        return config->lease_namespace;
+    return kube_config->namespace && *kube_config->namespace ? kube_config->namespace : "default";
+}
+
+/* client-go's manner: the host, which in a Pod is the Pod's name, and what no other process has. */
+static int create_lease(struct engine *e, struct error *err) {
+    char host[HOST_MAX] = "", identity[LEASE_IDENTITY_MAX];
+    if (gethostname(host, sizeof host - 1) != 0 || !*host)
+        snprintf(host, sizeof host, "sexton");
+    snprintf(identity, sizeof identity, "%s_%08llx%08llx", host, (unsigned long long)random_below(1ull << 32),
+            (unsigned long long)random_below(1ull << 32));
+    const struct config *config = e->config;
+    e->lease_namespace = engine_lease_namespace(config, e->kube_config);
+    const struct lease_settings settings = {.namespace = e->lease_namespace,
+            .name = config->lease_name,
+            .identity = identity,
+            .duration_ms = config->lease_duration_ms,
+            .renew_deadline_ms = config->renew_deadline_ms,
+            .retry_period_ms = config->retry_period_ms};
+    const struct lease_handler handler = {.arg = e,
+            .changed = on_lease_changed,
+            .taken = on_lease_taken,
+            .failed = on_lease_failed,
+            .released = on_lease_released};
+    e->lease = lease_create(e->loop, e->client, &settings, &handler, err);
+    return e->lease ? 0 : -1;
+}
+
+/* ---- the feeds ---- */
+
+static void on_synced(void *arg) {
+    const struct engine *e = arg;
     struct reconcile_counts counts = reconcile_count(e->reconcile);
     log_info("in sync", log_number("jobs", counts.seen), log_number("unfinished", counts.unfinished),
             log_number("kept", counts.kept), log_number("waiting", counts.waiting), log_number("due", counts.pending));
 }
 
-static void feed_complete(void *arg) {
-    struct feed *feed = arg;
-    struct source *source = feed->source;
-    struct engine *e = source->engine;
-    bool first = !feed->complete;
-    feed->complete = feed->healthy = true;
-    feed->catching_up = false;
-    struct store *store = reconcile_store(e->reconcile);
-    if (feed->kind == KIND_NAMESPACES)
-        store_prune_namespaces(store, generation_of(feed));
-    else if (feed->kind == KIND_CRONJOBS)
-        store_prune_cronjobs(store, generation_of(feed));
-    else
-        reconcile_list_complete(e->reconcile, source->index);
-    bool around_complete = source->feeds[KIND_NAMESPACES].complete && source->feeds[KIND_CRONJOBS].complete;
-    if (feed->kind != KIND_JOBS && first && around_complete)
-        reflector_start(source->feeds[KIND_JOBS].reflector);
-    if (feed->kind != KIND_JOBS && !first) {
-        /* What a list took away decides too. */
-        reconcile_namespace_changed(e->reconcile, NULL);
-    }
-    update_freshness(source);
-    if (feed->kind == KIND_JOBS && first && engine_is_synced(e))
-        log_synced(e);
-    wake(e);
-}
-
-static bool feed_has_room(void *arg) {
-    struct feed *feed = arg;
-    struct engine *e = feed->source->engine;
-    return feed->kind != KIND_JOBS || !e->writer || writer_has_room(e->writer);
-}
-
-static void feed_watching(void *arg) {
-    struct feed *feed = arg;
-    if (feed->healthy)
-        return;
-    if (feed->failed)
-        log_info("watching again", log_text("resource", kind_names[feed->kind]),
-                log_text("namespace", feed->source->namespace));
-    feed->failed = false;
-    feed->catching_up = true;
-    loop_timer_start(feed->source->engine->catch_up_timer, CATCH_UP_MS);
-}
-
-static void feed_ended(void *arg) {
-    struct feed *feed = arg;
-    feed->healthy = feed->catching_up = false;
-    update_freshness(feed->source);
-}
-
-static void feed_failed(void *arg, const struct reflector_failure *failure) {
-    struct feed *feed = arg;
-    struct engine *e = feed->source->engine;
-    feed->healthy = feed->catching_up = false;
-    feed->failed = true;
-    update_freshness(feed->source);
-    log_error(strcmp(failure->doing, "list") == 0 ? "list failed" : "watch failed",
-            log_text("resource", kind_names[feed->kind]), log_text("namespace", feed->source->namespace),
-            log_number("status", failure->status), log_text("error", failure->message),
-            failure->retry_in_ms >= 0 ? log_duration("retry_in", failure->retry_in_ms) : log_text("given_up", "true"));
-    if (failure->retry_in_ms >= 0)
-        return;
-    struct error err = {0};
-    error_set(&err, ERROR_REMOTE, "cannot list %s%s%s: %s", kind_names[feed->kind],
-            feed->source->namespace ? " in " : "", feed->source->namespace ? feed->source->namespace : "",
-            failure->message);
-    if (e->pass_error.kind == ERROR_NONE)
-        e->pass_error = err;
-    /* The other Namespaces of the list have their pass all the same. */
-    feed->source->given_up = true;
-    wake(e);
+static bool has_room(void *arg) {
+    const struct engine *e = arg;
+    return !e->writer || writer_has_room(e->writer);
 }
 
 /* ---- start ---- */
@@ -412,63 +318,14 @@ static void on_date(void *arg, int64_t sent_ms, int64_t received_ms, int64_t dat
     if (far && !e->skew_told)
         log_warn("this machine's clock and the API server's differ; a Job goes when its time is up on both",
                 log_duration("server_ahead_by", off_ms));
-    e->skew_told = far;
+    e->skew_told = far || (e->skew_told && (off_ms > SKEW_OVER_MS || off_ms < -SKEW_OVER_MS));
     if (!was_known)
         wake(e);
 }
 
-static int create_feed(struct source *source, enum kind kind, struct error *err) {
-    struct engine *e = source->engine;
-    struct feed *feed = &source->feeds[kind];
-    *feed = (struct feed){.source = source, .kind = kind};
-    struct strbuf path = STRBUF_INIT(1024), query = STRBUF_INIT(4096);
-    if (kind == KIND_NAMESPACES) {
-        strbuf_add_text(&path, "/api/v1/namespaces");
-        if (source->namespace)
-            strbuf_add_format(&query, "fieldSelector=metadata.name%%3D%s", source->namespace);
-    } else {
-        strbuf_add_format(&path, "/apis/batch/%s/", kind == KIND_JOBS ? "v1" : e->discovered.cronjob_version);
-        if (source->namespace)
-            strbuf_add_format(&path, "namespaces/%s/", source->namespace);
-        strbuf_add_text(&path, kind_names[kind]);
-    }
-    if (kind == KIND_JOBS && *e->config->selector) {
-        strbuf_add_text(&query, "labelSelector=");
-        client_add_escaped(&query, e->config->selector);
-    }
-    const struct reflector_settings settings = {.path = strbuf_text(&path),
-            .query = strbuf_text(&query),
-            .list_only = e->one_pass,
-            .attempts = PASS_ATTEMPTS};
-    const struct reflector_handler handler = {.arg = feed,
-            .begin = feed_begin,
-            .item = feed_item,
-            .unreadable = feed_unreadable,
-            .complete = feed_complete,
-            .has_room = feed_has_room,
-            .watching = feed_watching,
-            .ended = feed_ended,
-            .failed = feed_failed};
-    bool fits = !strbuf_failed(&path) && !strbuf_failed(&query);
-    feed->reflector = fits ? reflector_create(e->loop, e->client, &settings, &handler, err) : NULL;
-    strbuf_finish(&path);
-    strbuf_finish(&query);
-    if (!fits)
-        return error_set(err, ERROR_USAGE, "the selector is too long");
-    return feed->reflector ? 0 : -1;
-}
-
-static int find_source(const struct engine *e, const char *namespace) {
-    for (size_t i = 0; i < e->n_sources; i++) {
-        if (!e->sources[i].namespace || strcmp(e->sources[i].namespace, namespace) == 0)
-            return (int)i;
-    }
-    return -1;
-}
-
 static int take_open_row(void *arg, const struct history_open_run *run, struct error *err) {
     struct engine *e = arg;
-    int source = find_source(e, run->namespace);
+    int source = feeds_find_source(e->feeds, run->namespace);
     if (source < 0)
         return 0; /* another controller's Namespace */
     return reconcile_add_open_row(
@@ -481,15 +338,7 @@ static int start_feeds(struct engine *e, struct error *err) {
                 writer_each_open(e->writer, e->discovered.cluster, take_open_row, e, err) < 0)
             return -1;
     }
-    for (size_t i = 0; i < e->n_sources; i++) {
-        for (int kind = 0; kind < KINDS; kind++) {
-            if (create_feed(&e->sources[i], (enum kind)kind, err) < 0)
-                return -1;
-        }
-        reflector_start(e->sources[i].feeds[KIND_NAMESPACES].reflector);
-        reflector_start(e->sources[i].feeds[KIND_CRONJOBS].reflector);
-    }
-    return 0;
+    return feeds_start(e->feeds, e->client, &e->discovered, err);
 }
 
 static void on_discovered(
@@ -519,40 +368,12 @@ static void on_discovered(
     }
 }
 
-static int create_sources(struct engine *e, struct error *err) {
-    size_t len, n = 0;
-    const char *at = e->config->namespaces;
-    bool all = false;
-    for (const char *word; (word = text_list_next(&at, &len)); n++)
-        all = all || (len == 1 && *word == '*');
-    if (n > RECONCILE_SOURCES_MAX)
-        return error_set(
-                err, ERROR_USAGE, "more than %d Namespaces are listed; use '*' with a selector", RECONCILE_SOURCES_MAX);
-    e->n_sources = all || n == 0 ? 1 : n;
-    e->sources = calloc(e->n_sources, sizeof *e->sources);
-    if (!e->sources)
-        return error_nomem(err);
-    at = e->config->namespaces;
-    for (size_t i = 0; i < e->n_sources; i++) {
-        e->sources[i].engine = e;
-        e->sources[i].index = (uint16_t)i;
-        const char *word = all ? NULL : text_list_next(&at, &len);
-        if (word && !(e->sources[i].namespace = strndup(word, len)))
-            return error_nomem(err);
-    }
-    return 0;
-}
-
 static void on_timer(void *arg) {
     struct engine *e = arg;
     loop_timer_start(e->timer, reconcile_run(e->reconcile));
-    if (e->stopping && reconcile_in_flight(e->reconcile) == 0 && !e->stopped) {
-        e->stopped = true;
-        loop_timer_stop(e->stop_timer);
-        e->handler.stopped(e->handler.arg);
-        return;
-    }
-    if (!e->one_pass || e->finished || !engine_is_synced(e))
+    if (e->stopping)
+        stop_if_idle(e);
+    if (e->stopping || !e->one_pass || e->finished || !engine_is_synced(e))
         return;
     if (!reconcile_skew(e->reconcile)->known) {
         struct error err = {0};
@@ -560,7 +381,7 @@ static void on_timer(void *arg) {
                 "the API server sends no Date header, so its clock is not known: nothing is deleted");
         finish(e, &err);
     } else if (reconcile_is_done(e->reconcile) && (!e->writer || writer_pending(e->writer) == 0)) {
-        finish(e, e->pass_error.kind != ERROR_NONE ? &e->pass_error : NULL);
+        finish(e, feeds_error(e->feeds));
     }
 }
 
@@ -569,14 +390,6 @@ static void on_store_grace_over(void *arg) {
     struct error err = {0};
     error_set(&err, ERROR_IO, "the register %s cannot be written, so nothing is deleted", e->config->store);
     finish(e, &err);
-}
-
-static void on_stop_grace_over(void *arg) {
-    struct engine *e = arg;
-    log_warn("stopping although requests are still in flight",
-            log_number("requests", reconcile_in_flight(e->reconcile)));
-    e->stopped = true;
-    e->handler.stopped(e->handler.arg);
 }
 
 static void take_evidence_settings(struct engine *e) {
@@ -595,6 +408,7 @@ static int build(struct engine *e, struct error *err) {
             .delete_qps = config->delete_qps,
             .max_in_flight = config->max_in_flight,
             .has_selector = *config->selector != '\0',
+            .leader_elect = config->leader_elect,
             .one_pass = e->one_pass,
             .missing_namespace = NAMESPACE_UNKNOWN};
     const struct reconcile_ports ports = {
@@ -603,15 +417,21 @@ static int build(struct engine *e, struct error *err) {
     const struct writer_settings writer_settings = {.location = config->store, .retention_ms = config->retention_ms};
     const struct writer_handler writer_handler = {
             .arg = e, .durable = on_durable, .failing = on_store_failing, .room = on_store_room, .refused = on_refused};
-    if (create_sources(e, err) < 0 || !(e->timer = loop_timer_create(e->loop, on_timer, e, err)) ||
-            !(e->catch_up_timer = loop_timer_create(e->loop, on_catch_up_over, e, err)) ||
+    const struct feeds_handler feeds_handler = {
+            .arg = e, .progressed = wake, .synced = on_synced, .has_room = has_room};
+    if (!(e->timer = loop_timer_create(e->loop, on_timer, e, err)) ||
             !(e->store_timer = loop_timer_create(e->loop, on_store_grace_over, e, err)) ||
             !(e->stop_timer = loop_timer_create(e->loop, on_stop_grace_over, e, err)) ||
             !(e->reconcile = reconcile_create(&settings, &ports, err)) ||
             !(e->client = client_create(e->loop, e->kube_config, &client_handler, err)))
         return -1;
+    const struct feeds_settings feeds_settings = {.config = config, .reconcile = e->reconcile, .one_pass = e->one_pass};
+    if (!(e->feeds = feeds_create(e->loop, &feeds_settings, &feeds_handler, err)))
+        return -1;
     if (e->dry_run)
         return 0;
+    if (config->leader_elect && create_lease(e, err) < 0)
+        return -1;
     if (writer_open(e->loop, &writer_settings, &writer_handler, &e->writer, err) == 0)
         return 0;
     err->kind = ERROR_USAGE; /* at the start, what is wrong with the store is wrong with what was configured */
@@ -641,11 +461,8 @@ int engine_destroy(struct engine *e) {
     if (!e)
         return 0;
     discovery_destroy(e->discovery);
-    for (size_t i = 0; e->sources && i < e->n_sources; i++) {
-        for (int kind = 0; kind < KINDS; kind++)
-            reflector_destroy(e->sources[i].feeds[kind].reflector);
-        free(e->sources[i].namespace);
-    }
+    lease_destroy(e->lease);
+    feeds_destroy(e->feeds);
     struct request *request, *next;
     DL_FOREACH_SAFE (e->requests, request, next) {
         client_cancel(request->call);
@@ -656,9 +473,7 @@ int engine_destroy(struct engine *e) {
     reconcile_destroy(e->reconcile);
     loop_timer_destroy(e->timer);
     loop_timer_destroy(e->stop_timer);
-    loop_timer_destroy(e->catch_up_timer);
     loop_timer_destroy(e->store_timer);
-    free(e->sources);
     free(e);
     return result;
 }
@@ -671,6 +486,8 @@ void engine_start(struct engine *e) {
     e->discovery = discovery_start(e->loop, e->client, &settings, on_discovered, e, &err);
     if (!e->discovery)
         finish(e, &err);
+    else if (e->lease)
+        lease_start(e->lease);
 }
 
 void engine_stop(struct engine *e) {
@@ -704,9 +521,9 @@ struct reconcile_counts engine_count(const struct engine *e) {
 }
 
 bool engine_is_synced(const struct engine *e) {
-    for (size_t i = 0; i < e->n_sources; i++) {
-        if (!e->sources[i].feeds[KIND_JOBS].complete && !e->sources[i].given_up)
-            return false;
-    }
-    return true;
+    return feeds_is_synced(e->feeds);
+}
+
+const char *engine_waits_for(const struct engine *e) {
+    return e->lease && !reconcile_leads(e->reconcile) ? lease_holder(e->lease) : NULL;
 }

@@ -24,6 +24,7 @@ static const struct option_spec options[] = {
         COMMON_CLUSTER_OPTIONS,
         COMMON_SCOPE_OPTIONS,
         COMMON_STORE_OPTION,
+        COMMON_LEASE_OPTION,
         COMMON_LOG_OPTIONS,
         {NULL, 0, NULL, NULL},
 };

@@ -32,6 +32,7 @@ static const struct option_spec options[] = {
         COMMON_CLUSTER_OPTIONS,
         COMMON_SCOPE_OPTIONS,
         COMMON_STORE_OPTION,
+        COMMON_LEASE_OPTION,
         COMMON_LOG_OPTIONS,
         {NULL, 0, NULL, NULL},
 };
@@ -75,6 +76,12 @@ static void on_signal(void *arg, int number) {
 static void on_progress(void *arg) {
     struct sweep_command *c = arg;
     struct reconcile_counts n = engine_count(c->engine);
+    const char *holder = engine_waits_for(c->engine);
+    if (holder && *holder && engine_is_synced(c->engine)) {
+        fprintf(stderr, "\r\033[Kwaiting to see whether %s, which holds the lease, is still there", holder);
+        loop_timer_start(c->timer, PROGRESS_MS);
+        return;
+    }
     fprintf(stderr, "\r\033[K%s: %" PRId64 " Jobs seen, %" PRId64 " recorded, %" PRId64 " deleted, %" PRId64 " to go",
             engine_is_synced(c->engine) ? "sweeping" : "listing", n.seen, n.recorded, n.deleted, n.pending);
     loop_timer_start(c->timer, PROGRESS_MS);

@@ -53,6 +53,12 @@ int history_each_open(struct history *history, const char *cluster,
     return history->backend->each_open(history, cluster, each, arg, err);
 }
 
+int history_each_recreated(struct history *history, const char *cluster, int64_t since_ms, int min_rows,
+        int (*each)(void *arg, const struct history_recreated_run *run, struct error *err), void *arg,
+        struct error *err) {
+    return history->backend->each_recreated(history, cluster, since_ms, min_rows, each, arg, err);
+}
+
 int history_prune(struct history *history, int64_t before_ms, int limit, int *ret_pruned, struct error *err) {
     return history->backend->prune(history, before_ms, limit, ret_pruned, err);
 }

@@ -82,5 +82,10 @@ static const char version_1[] =
         " job_uid AS uid, resource_version, owner_uid, images, labels, annotations, manifest"
         " FROM runs ORDER BY " SCHEMA_ENDED " DESC;";
 
-const char *const schema_migrations[] = {version_1};
+/* The names that come back after we deleted them, at the start: without a look at the rows. */
+static const char version_2[] =
+        "CREATE INDEX runs_recreated ON runs (cluster, deleted_at, namespace, job_name, created_at)"
+        " WHERE delete_cause = 'ttl' AND cronjob IS NULL;";
+
+const char *const schema_migrations[] = {version_1, version_2};
 const int schema_version = sizeof schema_migrations / sizeof schema_migrations[0];

@@ -414,11 +414,24 @@ size_t writer_pending(const struct writer *writer) {
     return writer->pending;
 }
 
+static int not_open(struct error *err) {
+    return error_set(err, ERROR_IO, "the register cannot be read: its store has failed");
+}
+
 int writer_each_open(struct writer *writer, const char *cluster,
         int (*each)(void *arg, const struct history_open_run *run, struct error *err), void *arg, struct error *err) {
     pthread_mutex_lock(&writer->store_mutex);
-    int result = writer->store ? history_each_open(writer->store, cluster, each, arg, err)
-                               : error_set(err, ERROR_IO, "the register cannot be read: its store has failed");
+    int result = writer->store ? history_each_open(writer->store, cluster, each, arg, err) : not_open(err);
+    pthread_mutex_unlock(&writer->store_mutex);
+    return result;
+}
+
+int writer_each_recreated(struct writer *writer, const char *cluster, int64_t since_ms, int min_rows,
+        int (*each)(void *arg, const struct history_recreated_run *run, struct error *err), void *arg,
+        struct error *err) {
+    pthread_mutex_lock(&writer->store_mutex);
+    int result = writer->store ? history_each_recreated(writer->store, cluster, since_ms, min_rows, each, arg, err)
+                               : not_open(err);
     pthread_mutex_unlock(&writer->store_mutex);
     return result;
 }

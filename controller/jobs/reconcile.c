@@ -38,6 +38,7 @@ struct reconcile {
     uint32_t generations[RECONCILE_SOURCES_MAX];
     bool fresh[RECONCILE_SOURCES_MAX], partial[RECONCILE_SOURCES_MAX];
     bool recording, stopped;
+    int64_t lease_until_ms; /* monotonic */
     int64_t in_flight;
     /* rate: a bucket of one second's worth, in thousandths of a deletion */
     int64_t tokens_milli, tokens_at_ms;
@@ -52,6 +53,10 @@ static bool is_dry(const struct reconcile *r) {
     return r->ports.submit == NULL;
 }
 
+bool reconcile_leads(const struct reconcile *r) {
+    return is_dry(r) || clock_mono_ms() < r->lease_until_ms;
+}
+
 struct reconcile *reconcile_create(
         const struct reconcile_settings *settings, const struct reconcile_ports *ports, struct error *err) {
     struct reconcile *r = calloc(1, sizeof *r);
@@ -62,6 +67,7 @@ struct reconcile *reconcile_create(
     r->settings = *settings;
     r->ports = *ports;
     r->recording = true;
+    r->lease_until_ms = settings->leader_elect ? INT64_MIN : INT64_MAX;
     r->pause = (struct backoff)BACKOFF_INIT(RECONCILE_PAUSE_FIRST_MS, RECONCILE_PAUSE_LAST_MS);
     r->tokens_at_ms = clock_mono_ms();
     r->tokens_milli = settings->delete_qps * 1000;
@@ -269,6 +275,13 @@ static void submit_gone(struct reconcile *r, struct store_entry *entry, struct r
     submit(r, HISTORY_DELETED, job->uid, run, &policy, cause);
 }
 
+/* Not by an answer to us. */
+static enum run_cause cause_of_absence(const struct reconcile *r, const struct store_entry *entry) {
+    /* Who stands by cannot tell the leader's deletion from anybody else's. */
+    bool maybe_leader = !entry->ghost && !reconcile_leads(r) && decide(r, entry->job).action == ACTION_DELETE;
+    return entry->uncertain || maybe_leader ? RUN_CAUSE_UNKNOWN : RUN_CAUSE_EXTERNAL;
+}
+
 /* It is gone for sure. Takes the run, which may be NULL. */
 static void settle_gone(struct reconcile *r, struct store_entry *entry, struct run *run) {
     switch ((enum phase)entry->phase) {
@@ -284,7 +297,7 @@ static void settle_gone(struct reconcile *r, struct store_entry *entry, struct r
         break;
     case PHASE_IDLE:
     case PHASE_FAILED:
-        submit_gone(r, entry, run, entry->uncertain ? RUN_CAUSE_UNKNOWN : RUN_CAUSE_EXTERNAL);
+        submit_gone(r, entry, run, cause_of_absence(r, entry));
         break;
     }
     forget(r, entry);
@@ -331,7 +344,7 @@ static void refill_tokens(struct reconcile *r, int64_t now_ms) {
 }
 
 static bool has_slot(const struct reconcile *r) {
-    return r->recording && !r->stopped && r->in_flight < r->settings.max_in_flight;
+    return r->recording && !r->stopped && reconcile_leads(r) && r->in_flight < r->settings.max_in_flight;
 }
 
 static bool may_start(struct reconcile *r, int64_t mono_ms) {
@@ -430,6 +443,12 @@ static void take_back(struct reconcile *r, struct store_entry *entry) {
     evaluate(r, entry);
 }
 
+bool reconcile_may_send(const struct reconcile *r, const char *uid) {
+    const struct store_entry *entry = store_find(&r->store, uid);
+    return entry && entry->phase == PHASE_DELETING && !entry->gone && reconcile_leads(r) &&
+           decide(r, entry->job).action == ACTION_DELETE;
+}
+
 static void retry_or_give_up(struct reconcile *r, struct store_entry *entry, int64_t wait_ms, const char *why);
 
 void reconcile_on_durable(struct reconcile *r, const struct history_request *request) {
@@ -449,9 +468,9 @@ void reconcile_on_durable(struct reconcile *r, const struct history_request *req
     if (entry->gone) {
         set_phase(r, entry, PHASE_IDLE);
         seems_gone(r, entry, NULL);
-    } else if (r->stopped || !r->fresh[entry->source] || entry->changed ||
+    } else if (r->stopped || !r->fresh[entry->source] || entry->changed || !reconcile_leads(r) ||
                decide(r, entry->job).action != ACTION_DELETE) {
-        /* Something changed while the intent was written: the Job, a hold, another policy, a clock. */
+        /* Something changed while the intent was written: the Job, a hold, another policy, a clock, the leader. */
         take_back(r, entry);
     } else {
         send_delete(r, entry);
@@ -615,7 +634,9 @@ void reconcile_on_delete(struct reconcile *r, const char *uid, const struct reco
     if (!entry || entry->phase != PHASE_DELETING)
         return;
     int status = answer->status;
-    if (status == 200 || status == 202) {
+    if (answer->withheld && !entry->gone) {
+        take_back(r, entry);
+    } else if (status == 200 || status == 202) {
         accept_deletion(r, entry, answer);
     } else if (status == 404) {
         set_phase(r, entry, PHASE_IDLE);
@@ -967,6 +988,13 @@ void reconcile_set_fresh(struct reconcile *r, uint16_t source, bool fresh) {
 void reconcile_set_recording(struct reconcile *r, bool possible) {
     r->recording = possible;
     r->ports.wake(r->ports.arg);
+}
+
+void reconcile_set_lease(struct reconcile *r, int64_t until_ms) {
+    bool led = reconcile_leads(r);
+    r->lease_until_ms = until_ms;
+    if (!led)
+        r->ports.wake(r->ports.arg);
 }
 
 void reconcile_stop(struct reconcile *r) {

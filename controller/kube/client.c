@@ -30,6 +30,7 @@ struct client_call {
     enum http_lane lane;
     int64_t timeout_ms;
     void *arg;
+    bool (*may_send)(void *arg);
     void (*opened)(void *arg);
     enum http_data_result (*data)(void *arg, const char *data, size_t len);
     void (*done)(void *arg, const struct client_answer *answer);
@@ -162,6 +163,11 @@ static enum http_data_result on_data(void *arg, struct http_transfer *transfer, 
     return strbuf_failed(&call->collected) ? HTTP_ABORT : HTTP_GO_ON;
 }
 
+static bool may_send(void *arg) {
+    const struct client_call *call = arg;
+    return call->may_send(call->arg);
+}
+
 static void on_login(void *arg, const struct kube_auth *auth, const struct error *err);
 
 static void on_done(void *arg, const struct http_result *result) {
@@ -181,6 +187,7 @@ static void on_done(void *arg, const struct http_result *result) {
     char text[ERROR_TEXT_MAX];
     struct client_answer answer = {.status = result->failure ? 0 : result->status,
             .sent = result->sent,
+            .withheld = result->withheld,
             .retry_after_ms = result->retry_after_ms};
     json_t *body = NULL;
     if (result->failure) {
@@ -233,6 +240,7 @@ static int send_call(struct client_call *call, const struct kube_auth *auth, str
             .lane = call->lane,
             .timeout_ms = call->timeout_ms,
             .arg = call,
+            .may_send = call->may_send ? may_send : NULL,
             .on_head = on_head,
             .on_data = on_data,
             .on_done = on_done};
@@ -271,6 +279,7 @@ struct client_call *client_start(struct client *client, const struct client_requ
     call->lane = request->lane;
     call->timeout_ms = request->timeout_ms ? request->timeout_ms : CLIENT_REQUEST_TIMEOUT_MS;
     call->arg = request->arg;
+    call->may_send = request->may_send;
     call->opened = request->opened;
     call->data = request->data;
     call->done = request->done;

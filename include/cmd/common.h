@@ -16,7 +16,7 @@ enum { EXIT_DONE = 0, EXIT_FAILED = 1, EXIT_USAGE = 2 };
 
 struct common {
     const char *config, *kubeconfig, *context; /* borrowed from argv, NULL: not given */
-    const char *namespace, *selector, *store;
+    const char *namespace, *selector, *store, *leader_elect;
     const char *log_level, *log_format;
 };
 
@@ -32,6 +32,11 @@ struct common {
     }
 #define COMMON_STORE_OPTION \
     { "store", 0, "LOCATION", "the register, such as sqlite:/path (overrides the configuration)" }
+#define COMMON_LEASE_OPTION \
+    { \
+        "leader-elect", 0, "BOOL", \
+                "true: delete only while holding the Lease; false: alone (overrides the configuration)" \
+    }
 #define COMMON_LOG_OPTIONS \
     {"log-level", 0, "LEVEL", "debug, info, warn or error (overrides the configuration)"}, { \
         "log-format", 0, "FORMAT", "logfmt or json (overrides the configuration)" \

@@ -21,7 +21,9 @@ struct config {
     char *selector;     /* label selector, "" for all */
     int64_t delete_qps; /* 0: unlimited */
     int64_t max_in_flight;
-    int64_t cronjob_settle_ms;
+    bool leader_elect;
+    char *lease_name, *lease_namespace; /* "" means: where the kubeconfig says */
+    int64_t lease_duration_ms, renew_deadline_ms, retry_period_ms;
     enum log_level log_level;
     enum log_format log_format;
     /* [history] */
@@ -30,7 +32,7 @@ struct config {
     bool manifest;        /* keep the Job's manifest in its row */
     char *labels;         /* globs of label keys to keep in the row, space or comma separated */
     char *annotations;    /* the same for annotations */
-    /* [policy] and [namespace GLOB] sections, and annotation-prefix */
+    /* [policy] and [namespace GLOB] sections, and of [sexton] what decides about Jobs */
     struct policy policy;
     char *path; /* the file, or NULL */
 };

@@ -33,13 +33,17 @@ struct engine_handler {
     void (*stopped)(void *arg);
 };
 
+/* Where the Lease is: as configured, else the Namespace of the Pod or of the context. Borrowed from the arguments. */
+const char *engine_lease_namespace(const struct config *config, const struct kube_config *kube_config);
+
 /* Opens the register, so that a bad path is an error now. */
 int engine_create(struct loop *loop, const struct engine_settings *settings, const struct engine_handler *handler,
         struct engine **ret, struct error *err) must_check;
 /* -1: something could not be written to the register. */
 int engine_destroy(struct engine *engine);
 void engine_start(struct engine *engine);
-/* No new deletions; stopped() follows when nothing is in flight, after ENGINE_STOP_GRACE_MS at the latest. */
+/* No new deletions; stopped() follows when nothing is in flight and the lease is given back, after ENGINE_STOP_GRACE_MS
+ * at the latest. */
 void engine_stop(struct engine *engine);
 /* After config_reload: evaluate everything again. */
 void engine_config_changed(struct engine *engine);
@@ -51,3 +55,5 @@ int64_t engine_server_ahead_ms(const struct engine *engine);
 struct reconcile_counts engine_count(const struct engine *engine);
 /* For progress: Jobs listed so far, and whether every list is complete. */
 bool engine_is_synced(const struct engine *engine);
+/* Who holds the lease that is not ours yet, "" when nobody is known to; NULL: it is ours, or none is needed. */
+const char *engine_waits_for(const struct engine *engine);

@@ -13,6 +13,9 @@ struct history_backend {
     int (*each_open)(struct history *history, const char *cluster,
             int (*each)(void *arg, const struct history_open_run *run, struct error *err), void *arg,
             struct error *err);
+    int (*each_recreated)(struct history *history, const char *cluster, int64_t since_ms, int min_rows,
+            int (*each)(void *arg, const struct history_recreated_run *run, struct error *err), void *arg,
+            struct error *err);
     int (*prune)(struct history *history, int64_t before_ms, int limit, int *ret_pruned, struct error *err);
     int (*each)(struct history *history, const struct history_query *query,
             int (*each)(void *arg, const struct history_row *row, struct error *err), void *arg, struct error *err);

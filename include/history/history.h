@@ -50,6 +50,17 @@ int history_each_open(struct history *history, const char *cluster,
         int (*each)(void *arg, const struct history_open_run *run, struct error *err), void *arg,
         struct error *err) must_check;
 
+/* The runs of this cluster that we deleted since since_ms, of names (namespace and Job) that have at least min_rows of
+ * them: what is deleted and created again over and over. Those of CronJobs, whose names differ anyway, are left out.
+ * Ordered by namespace, Job and time of deletion. Strings are borrowed until the callback returns. */
+struct history_recreated_run {
+    const char *namespace, *job_name;
+    int64_t created_at_ms /* TIME_NONE */, deleted_at_ms;
+};
+int history_each_recreated(struct history *history, const char *cluster, int64_t since_ms, int min_rows,
+        int (*each)(void *arg, const struct history_recreated_run *run, struct error *err), void *arg,
+        struct error *err) must_check;
+
 /* Remove up to limit rows of deleted Jobs that finished (or, that being unknown, were deleted) before before_ms: the
  * oldest first, in one transaction. Keep limit small, for it is the time that others wait. */
 int history_prune(struct history *history, int64_t before_ms, int limit, int *ret_pruned, struct error *err) must_check;

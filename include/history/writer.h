@@ -58,9 +58,14 @@ bool writer_has_room(const struct writer *writer);
 /* Number of requests submitted and not yet answered by durable() or refused(). */
 size_t writer_pending(const struct writer *writer);
 
-/* As history_each_open, for the start, before the first submit. Blocks, also for what the thread is at. */
+/* As history_each_open and history_each_recreated, for the start, before the first submit. They block, also for what
+ * the thread is at. */
 int writer_each_open(struct writer *writer, const char *cluster,
         int (*each)(void *arg, const struct history_open_run *run, struct error *err), void *arg,
+        struct error *err) must_check;
+
+int writer_each_recreated(struct writer *writer, const char *cluster, int64_t since_ms, int min_rows,
+        int (*each)(void *arg, const struct history_recreated_run *run, struct error *err), void *arg,
         struct error *err) must_check;
 
 /* The cluster's name may be known only after the API server answered. Before the first submit. */

@@ -6,6 +6,7 @@
  * that reconcile_run returns). The invariants of this program are kept here:
  *   - a DELETE is asked for only from the answer that record and intent are durable;
  *   - it carries the uid and the resourceVersion that the decision was made on;
+ *   - only while the lease is held, by the monotonic clock, up to the moment at which the DELETE leaves;
  *   - only while what is known is fresh, the register can be written, and the decision, made again at that moment on
  * both clocks, still says so.
  */
@@ -37,6 +38,7 @@ struct reconcile;
 struct reconcile_answer {
     int status;             /* 0: none */
     bool sent;              /* without an answer: the server may have acted */
+    bool withheld;          /* reconcile_may_send said no, and it was not sent */
     int64_t retry_after_ms; /* -1: not given */
     const char *message;    /* for people */
     const json_t *body;     /* NULL unless it was JSON */
@@ -44,8 +46,8 @@ struct reconcile_answer {
 
 struct reconcile_ports {
     void *arg;
-    /* Send DELETE with Background, preconditions job->uid and job->resource_version. The answer goes to
-     * reconcile_on_delete, never from within. -1: it could not be sent. */
+    /* Send DELETE with Background, preconditions job->uid and job->resource_version, unless reconcile_may_send says no
+     * at the last moment. The answer goes to reconcile_on_delete, never from within. -1: it could not be sent. */
     int (*delete_job)(void *arg, const struct job *job);
     /* Send GET; the answer goes to reconcile_on_get with this uid, never from within. */
     int (*get_job)(void *arg, const char *namespace, const char *name, const char *uid);
@@ -61,6 +63,7 @@ struct reconcile_settings {
     int64_t delete_qps;                       /* 0: unlimited */
     int64_t max_in_flight;
     bool has_selector; /* a Job that leaves the selection looks deleted: look before believing it */
+    bool leader_elect; /* only who holds the lease deletes: see reconcile_set_lease */
     bool one_pass;     /* sweep: give up after some attempts instead of trying for ever */
     enum namespace_view missing_namespace;
 };
@@ -100,9 +103,14 @@ void reconcile_policy_changed(struct reconcile *r);
 /* While false, no deletion of this source's Jobs is started. False at first. */
 void reconcile_set_fresh(struct reconcile *r, uint16_t source, bool fresh);
 void reconcile_set_recording(struct reconcile *r, bool possible);
+/* We may delete until until_ms (monotonic); 0 or what has passed: not now. At first not, with leader_elect. */
+void reconcile_set_lease(struct reconcile *r, int64_t until_ms);
+bool reconcile_leads(const struct reconcile *r);
 /* No new deletions from here on; what is in flight goes on. */
 void reconcile_stop(struct reconcile *r);
 
+/* Whether the DELETE that is about to leave may still do so. Pure: asked from wherever the last moment is. */
+bool reconcile_may_send(const struct reconcile *r, const char *uid);
 void reconcile_on_durable(struct reconcile *r, const struct history_request *request);
 /* The register can never take this request (it has no such run). */
 void reconcile_on_refused(struct reconcile *r, const struct history_request *request);

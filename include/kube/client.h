@@ -24,6 +24,7 @@ struct client_call;
 struct client_answer {
     int status;             /* 0: no answer came */
     bool sent;              /* without an answer: whether the server may have acted on the request */
+    bool withheld;          /* may_send said no */
     int64_t retry_after_ms; /* -1: not given */
     const char *reason;     /* the Status object's, such as "Forbidden"; NULL */
     const char *message;    /* for people: the Status object's, or what went wrong; never NULL when status is not 2xx */
@@ -38,6 +39,8 @@ struct client_request {
     enum http_lane lane;
     int64_t timeout_ms; /* 0: CLIENT_REQUEST_TIMEOUT_MS */
     void *arg;
+    /* As in http.h. May be NULL. */
+    bool (*may_send)(void *arg);
     /* The headers of a 200 are here. May be NULL. */
     void (*opened)(void *arg);
     /* A piece of a 200's body. NULL: bodies are collected. Bodies of other statuses are always collected. */

@@ -41,6 +41,7 @@ struct http_result {
     int status;                   /* 0 when there was no answer */
     const char *failure;          /* NULL when a whole answer came; else what went wrong, for people */
     bool sent;                    /* without an answer: whether the request may have reached the server */
+    bool withheld;                /* may_send said no: the server has not got the whole request, and never will */
     int64_t retry_after_ms;       /* -1 when not given */
     int64_t date_ms;              /* the Date header, TIME_NONE */
     int64_t sent_ms, answered_ms; /* monotonic: the request was not sent before, the headers were here by then */
@@ -54,6 +55,10 @@ struct http_request {
     enum http_lane lane;
     int64_t timeout_ms; /* of the whole transfer */
     void *arg;
+    /* Asked right before the request leaves, and again before its body does: the first time that it is false, the
+     * request ends there. For what must not be acted on late, since connecting, or this process being stopped, can
+     * take any time. May be NULL; must not touch any transfer. */
+    bool (*may_send)(void *arg);
     /* The headers are here. May be NULL. */
     void (*on_head)(void *arg, int status);
     /* A piece of the body. status is known by then. HTTP_PAUSE: this piece was taken, no more until http_resume.

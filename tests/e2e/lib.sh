@@ -206,7 +206,7 @@ make_identities() {
 		echo "$(<"$user.token"),$user,$user,\"$group\"" >>"$E2E/tokens.csv"
 	done
 	popd >/dev/null || return
-	for user in "${E2E_USERS[@]}"; do kubeconfig_write "$E2E/kubeconfig/$user" "{token: \"$(<"$E2E/tls/$user.token")\"}"; done
+	for user in "${E2E_USERS[@]}"; do KUBECONFIG_NAMESPACE=$([[ $user == admin ]] || echo sexton) kubeconfig_write "$E2E/kubeconfig/$user" "{token: \"$(<"$E2E/tls/$user.token")\"}"; done
 	kubeconfig_write "$E2E/kubeconfig/kcm" "{client-certificate: $E2E/tls/kcm.crt, client-key: $E2E/tls/kcm.key}"
 	cat >"$E2E/audit-policy.yaml" <<-'POLICY'
 		apiVersion: audit.k8s.io/v1
@@ -231,7 +231,7 @@ kubeconfig_write() {
 		- name: e2e
 		  cluster: {server: "$API", ${3:-certificate-authority: "$E2E/tls/ca.crt"}}
 		contexts:
-		- {name: e2e, context: {cluster: e2e, user: e2e}}
+		- {name: e2e, context: {cluster: e2e, user: e2e, namespace: ${KUBECONFIG_NAMESPACE:-default}}}
 		users:
 		- {name: e2e, user: $2}
 	K
@@ -292,6 +292,7 @@ make_roles() {
 	kubectl create namespace sexton >/dev/null
 	kubectl apply -f "$E2E_ROOT/manifests/rbac.yaml" >/dev/null
 	kubectl create clusterrolebinding e2e-sexton --clusterrole=sexton --user=sexton >/dev/null
+	kubectl -n sexton create rolebinding e2e-sexton --role=sexton --user=sexton >/dev/null
 	kubectl apply -f - >/dev/null <<-'RBAC'
 		apiVersion: rbac.authorization.k8s.io/v1
 		kind: ClusterRole

@@ -52,8 +52,7 @@ static void check_policy(const struct policy *policy, int lines) {
 static void check_config(const struct config *config, int lines) {
     ensure(config->delete_qps >= 0 && config->delete_qps <= 10000);
     ensure(config->max_in_flight >= 1 && config->max_in_flight <= 1000);
-    ensure(config->cronjob_settle_ms >= 0 && config->cronjob_settle_ms <= 3600000);
-    ensure(config->cronjob_settle_ms == config->policy.cronjob_settle_ms);
+    ensure(config->policy.cronjob_settle_ms >= 0 && config->policy.cronjob_settle_ms <= 3600000);
     ensure(config->retention_ms >= 3600000 && config->namespaces[0]);
     ensure(strncmp(config->store, "sqlite:", 7) == 0);
     const char *const texts[] = {

@@ -44,6 +44,16 @@ void sim_stop(void) {
     expect_number(process_wait(sim), 0);
 }
 
+void sim_signal(int number) {
+    process_signal(sim, number);
+    if (number == SIGKILL)
+        expect_number(process_wait(sim), 128 + SIGKILL);
+    if (number == SIGKILL && curl) {
+        curl_easy_cleanup(curl); /* its connection is dead */
+        curl = NULL;
+    }
+}
+
 int sim_port(void) {
     return port;
 }
@@ -163,7 +173,12 @@ int64_t sim_count_code(const char *code) {
 }
 
 int64_t sim_total(void) {
-    return stat_of("total", NULL, NULL) - own_gets - own_patches - own_deletes;
+    int64_t leases = 0;
+    json_t *resources = json_object_get(sim_get("/kubesim/stats"), "resources"), *count;
+    const char *verb;
+    json_object_foreach (json_object_get(resources, "leases"), verb, count)
+        leases += json_integer_value(count);
+    return stat_of("total", NULL, NULL) - leases - own_gets - own_patches - own_deletes;
 }
 
 int64_t sim_open_watches(const char *resource) {

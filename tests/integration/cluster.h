@@ -14,6 +14,8 @@ void sim_start(const char *const options[]);
 /* Where it listens; with sim_stop and sim_start_at it comes back there. */
 int sim_port(void);
 void sim_stop(void);
+/* SIGKILL, SIGSTOP, SIGCONT. */
+void sim_signal(int number);
 void sim_start_at(int port, const char *const options[]);
 const char *sim_kubeconfig(void);
 const char *sim_url(void);
@@ -35,6 +37,7 @@ void sim_load(const char *json);
 /* How often, without the requests of this process: "jobs", "list". resource "": discovery. */
 int64_t sim_count(const char *resource, const char *verb);
 int64_t sim_count_code(const char *code);
+/* But for those about Leases, which come and go with time. */
 int64_t sim_total(void);
 int64_t sim_open_watches(const char *resource);
 int64_t sim_objects(const char *resource);

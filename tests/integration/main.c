@@ -36,6 +36,8 @@ struct worker {
 static struct worker workers[] = {
         /* The longest first. */
         {.name = "process", .create = suite_process},
+        {.name = "restarts", .create = suite_restarts},
+        {.name = "clocks", .create = suite_clocks},
         {.name = "limits", .create = suite_limits},
         {.name = "faults", .create = suite_faults},
         {.name = "changes", .create = suite_changes},
@@ -46,6 +48,7 @@ static struct worker workers[] = {
         {.name = "plan", .create = suite_plan},
         {.name = "input", .create = suite_input},
         {.name = "commands", .create = suite_commands},
+        {.name = "server", .create = suite_server},
 };
 #define WORKERS ((int)(sizeof workers / sizeof workers[0]))
 

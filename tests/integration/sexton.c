@@ -1,10 +1,12 @@
 #include "sexton.h"
 
+#include <fcntl.h>
 #include <signal.h>
 #include <sqlite3.h>
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #define ARGUMENTS_MAX 64
 
@@ -61,6 +63,33 @@ struct process *controller_start_with(const char *const arguments[]) {
 
 bool has_logged(struct process *controller, const char *part) {
     return strstr(process_err(controller), part) != NULL;
+}
+
+/* Next to the program under test, for it comes from the same build. */
+static const char *shim(const char *name) {
+    const char *binary = sexton_binary(), *slash = strrchr(binary, '/');
+    char *path =
+            realpath(format("%.*s/shim-%s.so", slash ? (int)(slash - binary) : 1, slash ? binary : ".", name), NULL);
+    if (!path)
+        test_fail("shim-%s.so is not beside %s", name, binary);
+    return keep(path);
+}
+
+void clock_step(int64_t offset_ms) {
+    int fd = open(in_folder("clock"), O_WRONLY | O_CREAT | O_CLOEXEC, 0644);
+    if (fd < 0 || pwrite(fd, &offset_ms, sizeof offset_ms, 0) != sizeof offset_ms)
+        test_fail("the clock cannot be set");
+    close(fd);
+}
+
+struct process *controller_start_with_clock(int64_t offset_ms) {
+    const char *argv[ARGUMENTS_MAX] = {0}, *sanitizer = getenv("ASAN_OPTIONS");
+    clock_step(offset_ms);
+    fill(argv, "run", (const char *const[]){NULL});
+    return process_start(&(struct start){.argv = argv,
+            .env = (const char *const[]){format("LD_PRELOAD=%s", shim("clock")),
+                    format("SEXTON_TEST_CLOCK=%s", in_folder("clock")),
+                    format("ASAN_OPTIONS=%s:verify_asan_link_order=0", sanitizer ? sanitizer : ""), NULL}});
 }
 
 void wait_until_synced(struct process *controller) {

@@ -25,6 +25,9 @@ struct result sexton_run_here(const char *command, const char *const arguments[]
 /* 'sexton run', in the background. */
 #define controller_start(...) controller_start_with((const char *const[]){__VA_ARGS__ __VA_OPT__(, ) NULL})
 struct process *controller_start_with(const char *const arguments[]);
+/* ... with a wall clock of its own, offset_ms ahead of this machine's. */
+struct process *controller_start_with_clock(int64_t offset_ms);
+void clock_step(int64_t offset_ms);
 /* ... until it knows all there is, and watches. */
 void wait_until_synced(struct process *controller);
 bool has_logged(struct process *controller, const char *part);

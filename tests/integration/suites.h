@@ -14,11 +14,14 @@ Suite *suite_changes(void);  /* Jobs, Namespaces and people that change their mi
 Suite *suite_faults(void);   /* requests that go wrong */
 Suite *suite_watching(void); /* lists and watches that go wrong */
 Suite *suite_process(void);  /* signals and restarts */
-Suite *suite_limits(void);   /* clocks, rates, and a register that does not keep up */
+Suite *suite_restarts(void); /* an API server that goes and comes back */
+Suite *suite_clocks(void);   /* wall clocks that step, and servers that disagree */
+Suite *suite_limits(void);   /* rates, and a register that does not keep up */
 Suite *suite_sweep(void);
 Suite *suite_plan(void);
 Suite *suite_input(void);      /* bad input of every kind */
 Suite *suite_commands(void);   /* check, history, help */
+Suite *suite_server(void);     /* what kubesim promises */
 Suite *suite_connecting(void); /* TLS, tokens, plugins, what is no API server */
 
 /* tests: NULL-terminated. */

@@ -37,6 +37,7 @@ struct sim_options {
     int64_t settle_ms; /* CronJob status follows a finished Job this much later; 0: never */
     int64_t first_rv;
     const char *cronjob_version;
+    const char *journal; /* NULL: everything is forgotten at the end */
 };
 
 struct sim_store;
@@ -45,6 +46,7 @@ struct sim_stats;
 struct sim_world;
 struct sim_gc;
 struct sim_watch;
+struct sim_journal;
 
 struct sim {
     struct sim_options opt;
@@ -56,6 +58,7 @@ struct sim {
     struct sim_faults *faults;
     struct sim_stats *stats;
     struct sim_gc *gc;
+    struct sim_journal *journal;
     struct sim_world *world;   /* NULL without a demo */
     struct sim_watch *watches; /* all that are open */
     int64_t bytes_sent;        /* of bodies */

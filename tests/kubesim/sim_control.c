@@ -53,6 +53,29 @@ static void control_audit(struct sim_request *req, struct sim_reply *reply) {
     sim_reply_json(reply, 200, sim_stats_audits(req->sim->stats));
 }
 
+static void control_leases(struct sim_request *req, struct sim_reply *reply) {
+    struct sim_store *store = req->sim->store;
+    size_t count = 0;
+    struct sim_version **items = sim_store_list(store, sim_store_resource(store, SIM_LEASES), NULL, NULL, NULL, &count);
+    json_t *leases = json_array();
+
+    for (size_t i = 0; i < count; i++) {
+        json_t *object = sim_version_object(items[i]);
+        json_t *spec = json_object_get(object, "spec");
+        json_t *lease = json_is_object(spec) ? json_copy(spec) : json_object();
+
+        json_object_set_new(lease, "namespace", json_string(items[i]->ns));
+        json_object_set_new(lease, "name", json_string(items[i]->name));
+        json_object_set_new(lease, "resourceVersion", json_sprintf("%" PRIu64, items[i]->rv));
+        json_array_append_new(leases, lease);
+        json_decref(object);
+        sim_version_unref(items[i]);
+    }
+    free(items);
+    sim_reply_json(
+            reply, 200, json_pack("{s:o,s:o}", "leases", leases, "writes", sim_stats_lease_writes(req->sim->stats)));
+}
+
 static void control_list_faults(struct sim_request *req, struct sim_reply *reply) {
     sim_reply_json(reply, 200, sim_faults_list(req->sim->faults));
 }
@@ -118,6 +141,7 @@ void sim_control_serve(struct sim_request *req, struct sim_reply *reply) {
             {"GET", "/kubesim/stats", control_stats},
             {"POST", "/kubesim/reset-stats", control_reset},
             {"GET", "/kubesim/audit", control_audit},
+            {"GET", "/kubesim/leases", control_leases},
             {"GET", "/kubesim/faults", control_list_faults},
             {"POST", "/kubesim/faults", control_add_faults},
             {"DELETE", "/kubesim/faults", control_clear_faults},

@@ -221,11 +221,30 @@ static void request_answer(struct sim_request *req, struct sim_reply *reply) {
     }
 }
 
+static void account_lease(const struct sim_request *req, int code, bool answered) {
+    json_t *body = req->body ? json_loadb(req->body, req->body_length, 0, NULL) : NULL;
+    const json_t *spec = json_object_get(body, "spec");
+    const char *name = json_string_value(json_object_get(json_object_get(body, "metadata"), "name"));
+
+    sim_stats_lease(req->sim->stats, &(struct sim_lease_write){.verb = req->verb,
+                                             .ns = req->ns,
+                                             .name = *req->name ? req->name
+                                                     : name     ? name
+                                                                : "",
+                                             .holder = json_string_value(json_object_get(spec, "holderIdentity")),
+                                             .time_ms = req->read_ms,
+                                             .code = code,
+                                             .answered = answered});
+    json_decref(body);
+}
+
 /* Locked. code 0: nothing was done and nothing answered. */
 static void request_account(struct sim_request *req, int code, bool answered) {
     struct sim_delete_options options;
 
     sim_stats_count(req->sim->stats, req->verb, req->resource_name, answered ? code : 0);
+    if (req->route == SIM_ROUTE_RESOURCE && req->resource->id == SIM_LEASES && strcmp(req->method, "GET") != 0)
+        account_lease(req, code, answered);
     if (strncmp(req->verb, "delete", 6) != 0 || req->route != SIM_ROUTE_RESOURCE)
         return;
     (void)sim_api_parse_delete(req, &options);

@@ -3,6 +3,7 @@
 #include "sim_gc.h"
 #include "sim_http.h"
 #include "sim_job.h"
+#include "sim_journal.h"
 #include "sim_load.h"
 #include "sim_stats.h"
 #include "sim_store.h"
@@ -39,6 +40,7 @@ static const char usage_text[] =
         "  --bookmark-ms N          a bookmark every N ms (2000)\n"
         "  --watch-window N         events remembered for each resource (10000)\n"
         "  --first-rv N             the first resourceVersion (1000)\n"
+        "  --journal F              every change goes to F, and what is in F is there again at the start\n"
         "  --token T                requests must bear this token\n"
         "  --token-file F           or one of the lines of F, which is read for each request\n"
         "  --tls-cert F --tls-key F speak TLS\n"
@@ -93,6 +95,7 @@ static const struct option_entry entries[] = {
         TEXT("client-ca", client_ca),
         TEXT("kubeconfig-out", kubeconfig_out),
         TEXT("cronjob-version", cronjob_version),
+        TEXT("journal", journal),
 };
 
 enum {
@@ -237,6 +240,17 @@ static void *ticker_run(void *cls) {
 }
 
 static bool sim_populate(struct sim *sim) {
+    bool known = false;
+    char *problem = NULL;
+
+    if (sim->opt.journal) {
+        sim->journal = sim_journal_open(sim->store, sim->opt.journal, &known, &problem);
+        if (!sim->journal) {
+            fprintf(stderr, "kubesim: %s\n", problem);
+            free(problem);
+            return false;
+        }
+    }
     sim_load_namespace(sim->store, "default", NULL);
     sim_load_namespace(sim->store, "kube-system", NULL);
     for (size_t i = 0; i < sim->opt.load_count; i++) {
@@ -253,8 +267,9 @@ static bool sim_populate(struct sim *sim) {
         sim_job_generate(sim);
     if (sim->opt.demo)
         sim->world = sim_world_create(sim);
-    /* What was there before we listened is no event. */
-    sim_store_compact(sim->store);
+    /* What was there before we listened is no event, unless it was one in an earlier life. */
+    if (!known)
+        sim_store_compact(sim->store);
     return true;
 }
 
@@ -285,6 +300,7 @@ static void sim_finish(struct sim *sim) {
     sim_stats_destroy(sim->stats);
     sim_faults_destroy(sim->faults);
     sim_store_destroy(sim->store);
+    sim_journal_close(sim->journal);
     pthread_cond_destroy(&sim->changed);
     pthread_mutex_destroy(&sim->lock);
 }

@@ -5,14 +5,20 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+/* Compact JSON, since a soak deletes 100,000. */
+struct lines {
+    char **texts;
+    size_t count;
+    size_t capacity;
+};
+
 struct sim_stats {
     int64_t total;
     json_t *verbs;
     json_t *resources;
     json_t *codes;
-    char **audits; /* compact JSON, since a soak deletes 100,000 */
-    size_t audit_count;
-    size_t audit_capacity;
+    struct lines audits;
+    struct lines lease_writes;
 };
 
 struct sim_stats *sim_stats_create(void) {
@@ -22,13 +28,40 @@ struct sim_stats *sim_stats_create(void) {
     return stats;
 }
 
+static void lines_finish(struct lines *lines) {
+    for (size_t i = 0; i < lines->count; i++)
+        free(lines->texts[i]);
+    free(lines->texts);
+}
+
+/* Takes entry. */
+static void lines_add(struct lines *lines, json_t *entry) {
+    if (lines->count == lines->capacity) {
+        lines->capacity = lines->capacity ? lines->capacity * 2 : 64;
+        lines->texts = realloc(lines->texts, lines->capacity * sizeof(*lines->texts));
+        if (!lines->texts)
+            abort();
+    }
+    lines->texts[lines->count] = entry ? json_dumps(entry, JSON_COMPACT) : NULL;
+    if (lines->texts[lines->count])
+        lines->count++;
+    json_decref(entry);
+}
+
+static json_t *lines_read(const struct lines *lines) {
+    json_t *list = json_array();
+
+    for (size_t i = 0; i < lines->count; i++)
+        json_array_append_new(list, json_loads(lines->texts[i], 0, NULL));
+    return list;
+}
+
 static void stats_finish(struct sim_stats *stats) {
     json_decref(stats->verbs);
     json_decref(stats->resources);
     json_decref(stats->codes);
-    for (size_t i = 0; i < stats->audit_count; i++)
-        free(stats->audits[i]);
-    free(stats->audits);
+    lines_finish(&stats->audits);
+    lines_finish(&stats->lease_writes);
 }
 
 void sim_stats_destroy(struct sim_stats *stats) {
@@ -69,22 +102,19 @@ static json_t *string_or_null(const char *text) {
 }
 
 void sim_stats_audit(struct sim_stats *stats, const struct sim_audit *audit) {
-    json_t *entry = json_pack("{s:I,s:s,s:s,s:s,s:o,s:o,s:o,s:i,s:b}", "time_ms", (json_int_t)audit->time_ms,
-            "resource", audit->resource, "namespace", audit->ns, "name", audit->name, "preconditionUid",
-            string_or_null(audit->precondition_uid), "preconditionResourceVersion",
-            string_or_null(audit->precondition_rv), "propagationPolicy", string_or_null(audit->propagation), "code",
-            audit->code, "answered", audit->answered);
+    lines_add(&stats->audits,
+            json_pack("{s:I,s:s,s:s,s:s,s:o,s:o,s:o,s:i,s:b}", "time_ms", (json_int_t)audit->time_ms, "resource",
+                    audit->resource, "namespace", audit->ns, "name", audit->name, "preconditionUid",
+                    string_or_null(audit->precondition_uid), "preconditionResourceVersion",
+                    string_or_null(audit->precondition_rv), "propagationPolicy", string_or_null(audit->propagation),
+                    "code", audit->code, "answered", audit->answered));
+}
 
-    if (stats->audit_count == stats->audit_capacity) {
-        stats->audit_capacity = stats->audit_capacity ? stats->audit_capacity * 2 : 64;
-        stats->audits = realloc(stats->audits, stats->audit_capacity * sizeof(*stats->audits));
-        if (!stats->audits)
-            abort();
-    }
-    stats->audits[stats->audit_count] = entry ? json_dumps(entry, JSON_COMPACT) : NULL;
-    if (stats->audits[stats->audit_count])
-        stats->audit_count++;
-    json_decref(entry);
+void sim_stats_lease(struct sim_stats *stats, const struct sim_lease_write *write) {
+    lines_add(&stats->lease_writes,
+            json_pack("{s:I,s:s,s:s,s:s,s:o,s:i,s:b}", "time_ms", (json_int_t)write->time_ms, "verb", write->verb,
+                    "namespace", write->ns, "name", write->name, "holderIdentity", string_or_null(write->holder),
+                    "code", write->code, "answered", write->answered));
 }
 
 json_t *sim_stats_counts(const struct sim_stats *stats) {
@@ -93,9 +123,9 @@ json_t *sim_stats_counts(const struct sim_stats *stats) {
 }
 
 json_t *sim_stats_audits(const struct sim_stats *stats) {
-    json_t *list = json_array();
+    return lines_read(&stats->audits);
+}
 
-    for (size_t i = 0; i < stats->audit_count; i++)
-        json_array_append_new(list, json_loads(stats->audits[i], 0, NULL));
-    return list;
+json_t *sim_stats_lease_writes(const struct sim_stats *stats) {
+    return lines_read(&stats->lease_writes);
 }

@@ -1,5 +1,6 @@
 /*
- * sim_stats: what was asked of the server: counts by verb, resource and status code, and every DELETE. Called locked.
+ * sim_stats: what was asked of the server: counts by verb, resource and status code, every DELETE, and every
+ * write of a Lease. Called locked.
  */
 #ifndef KUBESIM_SIM_STATS_H
 #define KUBESIM_SIM_STATS_H
@@ -21,6 +22,17 @@ struct sim_audit {
     bool answered; /* false: the effect came to be, and the answer was withheld */
 };
 
+/* One write of a Lease, whatever became of it. holder NULL: the body names none. code as above. */
+struct sim_lease_write {
+    const char *verb;
+    const char *ns;
+    const char *name;
+    const char *holder;
+    int64_t time_ms;
+    int code;
+    bool answered;
+};
+
 struct sim_stats;
 
 struct sim_stats *sim_stats_create(void);
@@ -30,11 +42,14 @@ void sim_stats_destroy(struct sim_stats *stats);
 void sim_stats_count(struct sim_stats *stats, const char *verb, const char *resource, int code);
 void sim_stats_audit(struct sim_stats *stats, const struct sim_audit *audit);
 
-/* Counts and audit. */
+void sim_stats_lease(struct sim_stats *stats, const struct sim_lease_write *write);
+
+/* Counts, audit and writes of Leases. */
 void sim_stats_reset(struct sim_stats *stats);
 
 /* New references. */
 json_t *sim_stats_counts(const struct sim_stats *stats);
 json_t *sim_stats_audits(const struct sim_stats *stats);
+json_t *sim_stats_lease_writes(const struct sim_stats *stats);
 
 #endif

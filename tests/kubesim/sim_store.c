@@ -4,6 +4,7 @@
 #include "sim_store.h"
 
 #include "sim_gc.h"
+#include "sim_journal.h"
 #include "sim_select.h"
 #include "sim_util.h"
 
@@ -35,6 +36,7 @@ struct sim_store {
     uint64_t snapshot_id;
     struct sim_snapshot snapshots[SNAPSHOT_LIMIT];
     struct sim_gc *gc;
+    struct sim_journal *journal;
     pthread_cond_t *changed;
 };
 
@@ -171,6 +173,10 @@ void sim_store_destroy(struct sim_store *store) {
 
 void sim_store_set_gc(struct sim_store *store, struct sim_gc *gc) {
     store->gc = gc;
+}
+
+void sim_store_set_journal(struct sim_store *store, struct sim_journal *journal) {
+    store->journal = journal;
 }
 
 const struct sim_resource *sim_store_resource(const struct sim_store *store, enum sim_resource_id id) {
@@ -357,6 +363,8 @@ static void log_append(struct sim_store *store, const struct sim_resource *res, 
     struct event_log *log = &store->logs[res->id];
     struct sim_event *slot;
 
+    if (store->journal)
+        sim_journal_write(store->journal, type, res, now);
     if (log->end - log->first == store->window) {
         slot = &log->ring[log->first % store->window];
         log->floor_rv = slot->rv;
@@ -438,6 +446,25 @@ void sim_store_remove(struct sim_store *store, const struct sim_resource *res, s
     if (store->gc)
         sim_gc_removed(store->gc, res, old);
     sim_version_unref(old);
+}
+
+bool sim_store_replay(struct sim_store *store, enum sim_event_type type, const struct sim_resource *res, uint64_t rv,
+        json_t *object) {
+    const json_t *metadata = json_object_get(object, "metadata");
+    const char *ns = json_string_value(json_object_get(metadata, "namespace"));
+    const char *name = json_string_value(json_object_get(metadata, "name"));
+    struct sim_version *old = name ? sim_store_get(store, res, ns ? ns : "", name) : NULL;
+
+    if (!name || rv <= store->rv || !old != (type == SIM_ADDED))
+        return false;
+    store->rv = rv - 1;
+    if (type == SIM_ADDED)
+        sim_store_insert(store, res, object);
+    else if (type == SIM_MODIFIED)
+        sim_store_replace(store, res, old, object);
+    else
+        sim_store_remove(store, res, old);
+    return store->rv == rv;
 }
 
 /* ---- deletion ---- */

@@ -73,6 +73,7 @@ struct sim_event {
 
 struct sim_selector;
 struct sim_gc;
+struct sim_journal;
 
 /* A paged list as it was when its first page was asked for. */
 struct sim_snapshot {
@@ -91,6 +92,13 @@ void sim_store_destroy(struct sim_store *store);
 /* Chores that follow from changes; the store tells it of removals and finished Jobs. Set once, before the first change.
  */
 void sim_store_set_gc(struct sim_store *store, struct sim_gc *gc);
+
+/* Told of every change from now on. */
+void sim_store_set_journal(struct sim_store *store, struct sim_journal *journal);
+
+/* A change of an earlier life, with the resourceVersion it had. object is borrowed. False when it cannot follow. */
+bool sim_store_replay(
+        struct sim_store *store, enum sim_event_type type, const struct sim_resource *res, uint64_t rv, json_t *object);
 
 const struct sim_resource *sim_store_resource(const struct sim_store *store, enum sim_resource_id id);
 const struct sim_resource *sim_store_resource_by_kind(const struct sim_store *store, const char *kind);

@@ -65,6 +65,19 @@ static void answer_all(struct scenario *s, const struct words *words) {
     }
 }
 
+/* The Lease as it was written, in a new version; and who we are is known from then on. */
+static json_t *echo_of(struct scenario *s, const struct http_transfer *t, const struct words *words) {
+    json_t *object = json_loads(fake_http_body(t), 0, NULL);
+    const char *version = words_value(words, "rv");
+    const char *holder = json_string_value(json_object_get(json_object_get(object, "spec"), "holderIdentity"));
+    if (!holder || !version)
+        scenario_fail(s, "echo answers the write of a Lease, and wants rv=");
+    if (*holder)
+        snprintf(s->holder, sizeof s->holder, "%s", holder);
+    json_object_set_new(json_object_get(object, "metadata"), "resourceVersion", json_string(version));
+    return object;
+}
+
 void step_answer(struct scenario *s, const struct words *words) {
     if (words_have(words, "all")) {
         words_need(s, words, 3, "METHOD STATUS");
@@ -80,6 +93,8 @@ void step_answer(struct scenario *s, const struct words *words) {
         answer_whole(t, &answer, words->body);
     else if (words_have(words, "list"))
         answer_list(s, t, &answer, words_value(words, "rv"), words_value(words, "continue"));
+    else if (words_have(words, "echo"))
+        answer_json(t, &answer, echo_of(s, t, words));
     else if (words_have(words, "empty"))
         answer_whole(t, &answer, "");
     else if (what < words->n)

@@ -60,6 +60,8 @@ bool fake_http_is_paused(const struct http_transfer *transfer);
 bool fake_http_is_expected(const struct http_transfer *transfer);
 void fake_http_expect(struct http_transfer *transfer);
 
+/* The moment at which what was started leaves, or is withheld. Whether anything was. */
+bool fake_http_send(void);
 /* Answer an open request, piece by piece. While it is paused, pieces and end are kept until it is resumed. */
 void fake_http_head(struct http_transfer *transfer, const struct fake_answer *answer);
 void fake_http_data(struct http_transfer *transfer, const char *data, size_t len);

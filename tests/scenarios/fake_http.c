@@ -16,13 +16,14 @@ struct http_transfer {
     struct http_transfer *next;
     char *method, *url, *body, *headers[HEADERS_MAX];
     void *arg;
+    bool (*may_send)(void *arg);
     void (*on_head)(void *arg, int status);
     enum http_data_result (*on_data)(void *arg, struct http_transfer *transfer, const char *data, size_t len);
     void (*on_done)(void *arg, const struct http_result *result);
     struct http_result result;
     struct loop_timer *deadline, *flush;
     struct strbuf held; /* came while it was paused */
-    bool open, headed, expected, paused, end_held;
+    bool open, left, headed, expected, paused, end_held;
 };
 
 struct http {
@@ -137,6 +138,7 @@ struct http_transfer *http_start(struct http *http, const struct http_request *r
     for (int i = 0; i < HEADERS_MAX && request->headers[i]; i++)
         t->headers[i] = strdup(request->headers[i]);
     t->arg = request->arg;
+    t->may_send = request->may_send;
     t->on_head = request->on_head;
     t->on_data = request->on_data;
     t->on_done = request->on_done;
@@ -219,12 +221,26 @@ bool fake_http_is_expected(const struct http_transfer *t) {
     return t->expected;
 }
 
+bool fake_http_send(void) {
+    bool withheld = false;
+    for (struct http_transfer *t = fake_http_first(); t; t = t->next) {
+        if (!t->open || t->left)
+            continue;
+        t->left = true;
+        if (!t->may_send || t->may_send(t->arg))
+            continue;
+        t->result.withheld = withheld = true;
+        fake_http_fail(t, false, "not sent: it was too late for it");
+    }
+    return withheld;
+}
+
 void fake_http_expect(struct http_transfer *t) {
     t->expected = true;
 }
 
 void fake_http_head(struct http_transfer *t, const struct fake_answer *answer) {
-    t->headed = true;
+    t->headed = t->left = true;
     t->result.status = answer->status;
     t->result.retry_after_ms = answer->retry_after_ms;
     t->result.date_ms = answer->date_ms;

@@ -131,6 +131,20 @@ static json_t *cronjob_of(const struct scenario *s, const struct words *words, i
             metadata_of(s, words, first), "status", status);
 }
 
+/* lease NS/NAME rv= [holder=ID|me] [renewed=TEXT] [duration=SECONDS] */
+static json_t *lease_of(const struct scenario *s, const struct words *words, int first) {
+    json_t *spec = json_object();
+    const char *holder = words_value(words, "holder"), *duration = words_value(words, "duration");
+    json_object_set_new(spec, "holderIdentity",
+            json_string(!holder                     ? ""
+                        : strcmp(holder, "me") == 0 ? s->holder
+                                                    : holder));
+    json_object_set_new(spec, "leaseDurationSeconds", json_integer(duration ? words_number(s, duration) : 15));
+    set_text(words, "renewed", spec, "renewTime");
+    return json_pack("{s:s, s:s, s:o, s:o}", "apiVersion", "coordination.k8s.io/v1", "kind", "Lease", "metadata",
+            metadata_of(s, words, first), "spec", spec);
+}
+
 json_t *object_make(const struct scenario *s, const struct words *words, int first) {
     json_t *object = NULL;
     if (words->body) {
@@ -142,6 +156,8 @@ json_t *object_make(const struct scenario *s, const struct words *words, int fir
     const char *kind = words_need(s, words, first, "job, namespace, cronjob or {JSON}");
     if (strcmp(kind, "job") == 0)
         object = job_of(s, words, first);
+    else if (strcmp(kind, "lease") == 0)
+        object = lease_of(s, words, first);
     else if (strcmp(kind, "cronjob") == 0)
         object = cronjob_of(s, words, first);
     else if (strcmp(kind, "namespace") == 0)

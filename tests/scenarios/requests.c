@@ -91,8 +91,25 @@ static bool is_list_or_watch(
     return token ? has_parameter(t, "continue", token) : !strstr(fake_http_path(t), "continue=");
 }
 
+/* lease METHOD [holder=none|me] [rv=V] */
+static bool is_lease(const struct scenario *s, const struct http_transfer *t, const struct words *words, int first) {
+    const char *method = words_need(s, words, first + 1, "GET, POST or PUT");
+    if (strcmp(method, fake_http_method(t)) != 0 || !strstr(fake_http_path(t), "/leases"))
+        return false;
+    json_t *body = json_loads(fake_http_body(t), 0, NULL);
+    const char *holder = json_string_value(json_object_get(json_object_get(body, "spec"), "holderIdentity"));
+    const char *version = json_string_value(json_object_get(json_object_get(body, "metadata"), "resourceVersion"));
+    const char *wanted = words_value(words, "holder"), *wanted_version = words_value(words, "rv");
+    bool same = (!wanted || (holder && (strcmp(wanted, "none") == 0) == (*holder == '\0'))) &&
+                (!wanted_version || (version && strcmp(version, wanted_version) == 0));
+    json_decref(body);
+    return same;
+}
+
 bool request_is(const struct scenario *s, const struct http_transfer *t, const struct words *words, int first) {
     const char *method = words_need(s, words, first, "what is expected");
+    if (strcmp(method, "lease") == 0)
+        return is_lease(s, t, words, first);
     bool watch = strcmp(method, "watch") == 0;
     if (watch || strcmp(method, "list") == 0)
         return is_list_or_watch(s, t, words, first, watch);

@@ -39,6 +39,8 @@ struct scenario {
     json_t *items;             /* for the next list */
     struct http_transfer *at;  /* the request that was expected last */
     bool no_date;              /* answers carry no Date */
+    bool network_is_slow;      /* what is started is not sent yet */
+    char holder[128];          /* the engine's identity, once it wrote a Lease */
     bool quiet[3];             /* namespaces, cronjobs, jobs: their watches are opened and ended without a word */
     bool stopped, finished;
     struct error finish_error;

@@ -78,6 +78,8 @@ void scenario_settle(struct scenario *s) {
     fake_loop_settle(s->loop);
     keep_quiet(s);
     fake_loop_settle(s->loop);
+    if (!s->network_is_slow && fake_http_send())
+        fake_loop_settle(s->loop);
 }
 
 bool scenario_step(struct scenario *s, int64_t until_ms) {
@@ -104,6 +106,14 @@ static void step_server(struct scenario *s, const struct words *words) {
         fake_server_step(words_duration_ms(s, what));
 }
 
+/* network slow: requests wait to be sent, until 'network fast'. */
+static void step_network(struct scenario *s, const struct words *words) {
+    const char *what = words_need(s, words, 1, "slow or fast");
+    if (strcmp(what, "slow") != 0 && strcmp(what, "fast") != 0)
+        scenario_fail(s, "the network is slow or fast");
+    s->network_is_slow = strcmp(what, "slow") == 0;
+}
+
 /* ---- start, stop, configuration ---- */
 
 static void step_config(struct scenario *s, const struct words *words) {
@@ -128,11 +138,13 @@ static struct config *read_config(struct scenario *s) {
         scenario_fail(s, "%s: %s", path, strerror(errno));
     close(fd);
     write_file(s, path, strbuf_text(&s->config_text));
+    bool elects = strstr(strbuf_text(&s->config_text), "leader-elect") != NULL;
     strbuf_clear(&s->config_text);
     int result = config_load(path, &config, &err);
     unlink(path);
     if (result < 0)
         scenario_fail(s, "%s", err.text);
+    config->leader_elect = config->leader_elect && elects; /* what is about something else has no lease */
     return config;
 }
 
@@ -273,6 +285,7 @@ static const struct {
         {"store", step_store, true},
         {"clock", step_clock, true},
         {"server", step_server, true},
+        {"network", step_network, true},
         {"start", step_start, true},
         {"sync", step_sync, false},
         {"advance", step_advance, false},

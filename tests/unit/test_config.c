@@ -80,7 +80,6 @@ START_TEST(without_a_file_the_built_in_defaults_serve) {
     ck_assert_str_eq(c->policy.prefix, "sexton.dev");
     ck_assert_int_eq(c->delete_qps, 50);
     ck_assert_int_eq(c->max_in_flight, 32);
-    ck_assert_int_eq(c->cronjob_settle_ms, 60000);
     ck_assert_int_eq(c->log_level, LOG_INFO);
     ck_assert_int_eq(c->log_format, LOG_LOGFMT);
     ck_assert_str_eq(c->store, "sqlite:/var/lib/sexton/history.db");
@@ -139,7 +138,6 @@ START_TEST(every_option_can_be_set_and_remembers_its_line) {
     ck_assert_str_eq(c->policy.prefix, "cleanup.example.com");
     ck_assert_int_eq(c->delete_qps, 0);
     ck_assert_int_eq(c->max_in_flight, 1000);
-    ck_assert_int_eq(c->cronjob_settle_ms, 10000);
     ck_assert_int_eq(c->policy.cronjob_settle_ms, 10000);
     ck_assert_int_eq(c->policy.cronjob_settle_line, 8);
     ck_assert_int_eq(c->log_level, LOG_DEBUG);
@@ -593,7 +591,6 @@ START_TEST(a_reload_takes_what_can_be_reloaded_and_names_the_rest) {
     ck_assert_str_eq(c->store, "sqlite:g");
     ck_assert_int_eq(c->delete_qps, 11);
     ck_assert_int_eq(c->max_in_flight, 12);
-    ck_assert_int_eq(c->cronjob_settle_ms, 13000);
     ck_assert_int_eq(c->policy.cronjob_settle_ms, 13000);
     ck_assert_int_eq(c->policy.cronjob_settle_line, 9);
     ck_assert_int_eq(c->log_level, LOG_ERROR);

@@ -118,7 +118,24 @@ START_TEST(a_register_from_a_newer_version_names_both_versions) {
     history_close(fixture_open(HISTORY_WRITE));
     fixture_sql("PRAGMA user_version = 9");
     check_open_fails(fixture_location, HISTORY_READ, ERROR_IO, "has version 9");
-    check_open_fails(fixture_location, HISTORY_WRITE, ERROR_IO, "knows versions up to 1");
+    char known[64];
+    snprintf(known, sizeof known, "knows versions up to %d:", schema_version);
+    check_open_fails(fixture_location, HISTORY_WRITE, ERROR_IO, known);
+}
+END_TEST
+
+START_TEST(a_register_of_an_older_version_is_brought_up_to_date_with_its_runs) {
+    struct history *history = fixture_open(HISTORY_WRITE);
+    apply_ok(history, make_record("u1", "1"));
+    history_close(history);
+    /* Version 2 added an index. */
+    fixture_sql("DROP INDEX runs_recreated");
+    fixture_sql("PRAGMA user_version = 1");
+    check_open_fails(fixture_location, HISTORY_READ, ERROR_IO, "brings it up to date");
+    history_close(fixture_open(HISTORY_WRITE));
+    ck_assert_int_eq(atoi(fixture_sql("PRAGMA user_version")), schema_version);
+    ck_assert_str_eq(fixture_sql("SELECT count(*) FROM sqlite_schema WHERE name = 'runs_recreated'"), "1");
+    ck_assert_str_eq(fixture_sql("SELECT count(*) FROM runs"), "1");
 }
 END_TEST
 
@@ -649,6 +666,80 @@ START_TEST(open_rows_are_those_not_deleted_of_this_cluster) {
 }
 END_TEST
 
+/* ---- what comes back after it was deleted ---- */
+
+static int see_recreated(void *arg, const struct history_recreated_run *run, struct error *err) {
+    char *seen = arg;
+    if (strlen(seen) > 900)
+        return error_set(err, ERROR_LIMIT, "enough");
+    sprintf(seen + strlen(seen), "%s/%s %lld-%lld\n", run->namespace, run->job_name, (long long)run->created_at_ms,
+            (long long)run->deleted_at_ms);
+    return 0;
+}
+
+static void add_gone(struct history *history, const char *job, const char *cronjob, enum run_cause cause,
+        int64_t deleted_ms, const char *cluster) {
+    static int n;
+    char uid[16];
+    snprintf(uid, sizeof uid, "gone%d", n++);
+    struct history_request *record = make_record(uid, "1");
+    set_text(&record->run->job_name, job);
+    if (cronjob)
+        set_text(&record->run->cronjob, cronjob);
+    record->run->created_at_ms = deleted_ms - 10;
+    record->next = cause == RUN_CAUSE_NONE ? NULL : make_deleted(uid, cause, deleted_ms);
+    struct error err = {0};
+    int result = history_apply(history, cluster, record, &err);
+    ck_assert_msg(result == 0, "%s", err.text);
+    if (record->next)
+        history_request_destroy(record->next);
+    record->next = NULL;
+    history_request_destroy(record);
+}
+
+START_TEST(names_that_come_back_after_we_deleted_them_are_told_oldest_first) {
+    struct history *history = fixture_open(HISTORY_WRITE);
+    static const int64_t times[] = {300, 100, 200};
+    for (int i = 0; i < 3; i++) {
+        add_gone(history, "again", NULL, RUN_CAUSE_TTL, times[i], "c1");
+        add_gone(history, "again", NULL, RUN_CAUSE_TTL, times[i] + 1, "c2"); /* another cluster's */
+        add_gone(history, "backup", "backup", RUN_CAUSE_TTL, times[i], "c1");
+        add_gone(history, "others", NULL, RUN_CAUSE_EXTERNAL, times[i], "c1");
+        add_gone(history, "there", NULL, RUN_CAUSE_NONE, times[i], "c1");
+    }
+    add_gone(history, "a-few", NULL, RUN_CAUSE_TTL, 150, "c1");
+    add_gone(history, "a-few", NULL, RUN_CAUSE_TTL, 160, "c1");
+    char seen[1024] = "";
+    ck_assert_int_eq(history_each_recreated(history, "c1", 0, 3, see_recreated, seen, NULL), 0);
+    ck_assert_str_eq(seen, "ml/again 90-100\nml/again 190-200\nml/again 290-300\n");
+    *seen = '\0';
+    ck_assert_int_eq(history_each_recreated(history, "c1", 150, 2, see_recreated, seen, NULL), 0);
+    ck_assert_str_eq(seen, "ml/a-few 140-150\nml/a-few 150-160\nml/again 190-200\nml/again 290-300\n");
+    *seen = '\0';
+    ck_assert_int_eq(history_each_recreated(history, "c1", 200, 3, see_recreated, seen, NULL), 0);
+    ck_assert_str_eq(seen, "");
+    history_close(history);
+}
+END_TEST
+
+START_TEST(a_look_for_names_that_come_back_passes_errors_on) {
+    struct history *history = fixture_open(HISTORY_WRITE);
+    add_gone(history, "again", NULL, RUN_CAUSE_TTL, 100, "c1");
+    char seen[1024];
+    struct error err = {0};
+    memset(seen, 'x', sizeof seen);
+    seen[sizeof seen - 1] = '\0';
+    ck_assert_int_eq(history_each_recreated(history, "c1", 0, 1, see_recreated, seen, &err), -1);
+    ck_assert_str_eq(err.text, "enough");
+    history_close(history);
+    fixture_sql("DROP TABLE runs");
+    history = fixture_open(HISTORY_READ);
+    ck_assert_int_eq(history_each_recreated(history, "c1", 0, 1, see_recreated, seen, &err), -1);
+    ck_assert_contains(err.text, "no such table");
+    history_close(history);
+}
+END_TEST
+
 START_TEST(pruning_removes_the_oldest_deleted_a_few_at_a_time) {
     struct history *history = fixture_open(HISTORY_WRITE);
     for (int i = 0; i < 6; i++) {
@@ -779,7 +870,7 @@ START_TEST(a_pattern_has_a_limit) {
 END_TEST
 
 static bool plan_uses(const char *sql, const char *index) {
-    char explain[512];
+    char explain[2100];
     sqlite3 *db;
     sqlite3_stmt *statement = NULL;
     bool found = false;
@@ -792,6 +883,44 @@ static bool plan_uses(const char *sql, const char *index) {
     sqlite3_close(db);
     return found;
 }
+
+/* What SQLite is really asked, for its plan. */
+static char asked[2048];
+
+static int on_statement(unsigned what, void *arg, void *statement, void *unexpanded) {
+    (void)what;
+    (void)arg;
+    (void)unexpanded;
+    snprintf(asked, sizeof asked, "%s", sqlite3_sql(statement));
+    return 0;
+}
+
+static int trace_connection(sqlite3 *db, char **ret_error, const struct sqlite3_api_routines *routines) {
+    (void)ret_error;
+    (void)routines;
+    return sqlite3_trace_v2(db, SQLITE_TRACE_STMT, on_statement, NULL);
+}
+
+START_TEST(what_is_asked_while_others_wait_goes_by_an_index) {
+    ck_assert_int_eq(sqlite3_auto_extension((void (*)(void))trace_connection), SQLITE_OK);
+    struct history *history = fixture_open(HISTORY_WRITE);
+    char seen[1024] = "";
+    int pruned;
+    ck_assert_int_eq(history_each_recreated(history, "c1", 0, 3, see_recreated, seen, NULL), 0);
+    ck_assert_contains(asked, "GROUP BY");
+    ck_assert(plan_uses(asked, "runs_recreated"));
+    ck_assert(!plan_uses(asked, "SCAN"));
+    ck_assert_int_eq(history_prune(history, 6, 2, &pruned, NULL), 0);
+    ck_assert_contains(asked, "DELETE FROM runs");
+    ck_assert(plan_uses(asked, "runs_newest"));
+    ck_assert(!plan_uses(asked, "SCAN runs"));
+    struct open_seen open_seen = {0};
+    ck_assert_int_eq(history_each_open(history, "c1", see_open, &open_seen, NULL), 0);
+    ck_assert(plan_uses(asked, "runs_open"));
+    history_close(history);
+    sqlite3_reset_auto_extension();
+}
+END_TEST
 
 START_TEST(queries_find_their_index) {
     struct history *history = fixture_open(HISTORY_WRITE);
@@ -1116,6 +1245,7 @@ Suite *suite_history(void) {
     tcase_add_test(tests, a_file_that_is_no_database_is_refused_and_left_alone);
     tcase_add_test(tests, another_programs_database_is_refused_and_left_alone);
     tcase_add_test(tests, a_register_from_a_newer_version_names_both_versions);
+    tcase_add_test(tests, a_register_of_an_older_version_is_brought_up_to_date_with_its_runs);
     tcase_add_test(tests, an_empty_file_is_a_register_that_has_not_begun);
     tcase_add_test(tests, paths_that_cannot_be_files_are_told_apart);
     tcase_add_test(tests, a_folder_or_file_that_is_closed_to_us_is_named_with_its_owner);
@@ -1136,11 +1266,14 @@ Suite *suite_history(void) {
     tcase_add_test(tests, the_cause_that_tells_more_wins_and_brings_its_time);
     tcase_add_test(tests, requests_that_make_no_sense_are_refused_by_name);
     tcase_add_test(tests, open_rows_are_those_not_deleted_of_this_cluster);
+    tcase_add_test(tests, names_that_come_back_after_we_deleted_them_are_told_oldest_first);
+    tcase_add_test(tests, a_look_for_names_that_come_back_passes_errors_on);
     tcase_add_test(tests, pruning_removes_the_oldest_deleted_a_few_at_a_time);
     tcase_add_test(tests, queries_filter_and_sort_newest_first);
     tcase_add_test(tests, a_query_stops_when_its_callback_says_so);
     tcase_add_test(tests, a_pattern_has_a_limit);
     tcase_add_test(tests, queries_find_their_index);
+    tcase_add_test(tests, what_is_asked_while_others_wait_goes_by_an_index);
     tcase_add_test(tests, a_reader_neither_waits_for_a_writer_nor_disturbs_it);
     tcase_add_test(tests, closing_the_last_writer_folds_the_wal_away);
     tcase_add_test(tests, two_writers_at_once_on_a_new_file_lose_nothing);

@@ -213,6 +213,25 @@ static int count_open(void *arg, const struct history_open_run *run, struct erro
     return 0;
 }
 
+static int count_recreated(void *arg, const struct history_recreated_run *run, struct error *err) {
+    (void)run;
+    (void)err;
+    ++*(int *)arg;
+    return 0;
+}
+
+START_TEST(names_that_come_back_can_be_read_before_the_first_request) {
+    struct history *history = fixture_open(HISTORY_WRITE);
+    apply_ok(history, make_record("old", "1"));
+    apply_ok(history, make_deleted("old", RUN_CAUSE_TTL, NOW_MS));
+    history_close(history);
+    open_with(DURATION_NEVER);
+    int n = 0;
+    ck_assert_int_eq(writer_each_recreated(told.writer, "c1", 0, 1, count_recreated, &n, NULL), 0);
+    ck_assert_int_eq(n, 1);
+}
+END_TEST
+
 START_TEST(open_rows_can_be_read_and_the_cluster_named_before_the_first_request) {
     struct history *history = fixture_open(HISTORY_WRITE);
     apply_ok(history, make_record("old", "1"));
@@ -684,6 +703,7 @@ Suite *suite_writer(void) {
     tcase_add_test(tests, a_bad_store_is_an_error_at_the_start);
     tcase_add_test(tests, the_thread_takes_no_signals);
     tcase_add_test(tests, open_rows_can_be_read_and_the_cluster_named_before_the_first_request);
+    tcase_add_test(tests, names_that_come_back_can_be_read_before_the_first_request);
     tcase_add_test(tests, answers_come_in_the_order_of_submission_when_all_is_on_disk);
     tcase_add_test(tests, what_waits_together_is_committed_together);
     tcase_add_test(tests, a_record_and_its_intent_and_its_end_may_share_a_batch);

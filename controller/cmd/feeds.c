@@ -1,0 +1,380 @@
+#include "cmd/feeds.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/log.h"
+#include "base/strbuf.h"
+#include "base/text.h"
+#include "kube/reflector.h"
+
+#define PASS_ATTEMPTS 3
+#define CATCH_UP_MS 1000 /* after a watch was opened again: what was missed meanwhile comes in much less */
+
+enum kind { KIND_NAMESPACES, KIND_CRONJOBS, KIND_JOBS, KINDS };
+static const char *const kind_names[] = {"namespaces", "cronjobs", "jobs"};
+
+/* One reflector and what it needs to know of itself. */
+struct feed {
+    struct source *source;
+    enum kind kind;
+    struct reflector *reflector;
+    uint32_t generation;
+    bool complete;    /* a whole list was seen */
+    bool healthy;     /* the last word from it was a good one */
+    bool failed;      /* and that was logged */
+    bool catching_up; /* the watch is open again, and what was missed is on its way */
+};
+
+/* A Namespace of the list, or the whole cluster. */
+struct source {
+    struct feeds *owner;
+    uint16_t index;
+    char *namespace; /* NULL: all */
+    struct feed feeds[KINDS];
+    bool given_up; /* one pass: it could not be listed */
+};
+
+struct feeds {
+    struct loop *loop;
+    struct feeds_settings settings;
+    struct feeds_handler handler;
+    struct client *client;
+    const struct discovered *discovered;
+    struct source *sources;
+    size_t n_sources;
+    struct loop_timer *catch_up_timer;
+    struct error error; /* one pass: the first source that could not be listed */
+};
+
+static uint32_t generation_of(const struct feed *feed) {
+    return feed->generation << STORE_SOURCE_BITS | feed->source->index;
+}
+
+static void update_freshness(struct source *source) {
+    bool fresh = true;
+    for (int kind = 0; kind < KINDS; kind++)
+        fresh = fresh && source->feeds[kind].complete && (source->feeds[kind].healthy || kind == KIND_JOBS);
+    reconcile_set_fresh(source->owner->settings.reconcile, source->index, fresh);
+}
+
+static void feed_begin(void *arg) {
+    struct feed *feed = arg;
+    feed->generation++;
+    /* Another list means that events were lost. */
+    feed->healthy = false;
+    update_freshness(feed->source);
+    if (feed->kind == KIND_JOBS)
+        reconcile_list_begins(feed->source->owner->settings.reconcile, feed->source->index);
+}
+
+static void warn_if_namespace_unclear(const struct store_namespace *ns) {
+    const struct annotations *a = &ns->annotations;
+    if (!a->bad_key)
+        return;
+    log_warn("a Namespace's annotation is not understood: the Jobs it would decide on are kept",
+            log_text("namespace", ns->name), log_text("key", a->bad_key), log_text("value", a->bad_value),
+            log_text("reason", a->bad_why));
+}
+
+static void take_namespace(struct feed *feed, enum reflector_change change, const json_t *object) {
+    struct feeds *f = feed->source->owner;
+    struct store *store = reconcile_store(f->settings.reconcile);
+    struct error err = {0};
+    const struct store_namespace *ns;
+    bool changed;
+    if (change == REFLECTOR_DELETED) {
+        const char *name = json_string_value(json_object_get(json_object_get(object, "metadata"), "name"));
+        if (name)
+            store_remove_namespace(store, name);
+        return;
+    }
+    if (store_put_namespace(
+                store, object, f->settings.config->policy.prefix, generation_of(feed), &ns, &changed, &err) < 0) {
+        log_warn("a Namespace was not taken in", log_text("error", err.text));
+        return;
+    }
+    if (!changed)
+        return;
+    warn_if_namespace_unclear(ns);
+    if (feed->source->feeds[KIND_JOBS].complete)
+        reconcile_namespace_changed(f->settings.reconcile, ns->name);
+}
+
+static void take_cronjob(struct feed *feed, enum reflector_change change, const json_t *object) {
+    struct feeds *f = feed->source->owner;
+    struct store *store = reconcile_store(f->settings.reconcile);
+    struct error err = {0};
+    const struct store_cronjob *cronjob;
+    bool changed;
+    if (change == REFLECTOR_DELETED) {
+        const char *uid = json_string_value(json_object_get(json_object_get(object, "metadata"), "uid"));
+        if (!uid)
+            return;
+        store_remove_cronjob(store, uid);
+        reconcile_cronjob_changed(f->settings.reconcile, uid);
+        return;
+    }
+    if (store_put_cronjob(
+                store, object, f->discovered->cronjobs_tell_success, generation_of(feed), &cronjob, &changed, &err) < 0)
+        log_warn("a CronJob was not taken in", log_text("error", err.text));
+    else if (changed && feed->source->feeds[KIND_JOBS].complete)
+        reconcile_cronjob_changed(f->settings.reconcile, cronjob->uid);
+}
+
+static void caught_up(struct feed *feed) {
+    feed->catching_up = false;
+    feed->healthy = true;
+    update_freshness(feed->source);
+}
+
+static void on_catch_up_over(void *arg) {
+    struct feeds *f = arg;
+    for (size_t i = 0; i < f->n_sources; i++) {
+        for (int kind = 0; kind < KINDS; kind++) {
+            if (f->sources[i].feeds[kind].catching_up)
+                caught_up(&f->sources[i].feeds[kind]);
+        }
+    }
+}
+
+static void feed_item(
+        void *arg, enum reflector_change change, const json_t *object, const char *template, size_t template_len) {
+    struct feed *feed = arg;
+    struct feeds *f = feed->source->owner;
+    switch (feed->kind) {
+    case KIND_NAMESPACES:
+        take_namespace(feed, change, object);
+        break;
+    case KIND_CRONJOBS:
+        take_cronjob(feed, change, object);
+        break;
+    case KIND_JOBS:
+        if (change == REFLECTOR_DELETED)
+            reconcile_on_job_deleted(f->settings.reconcile, feed->source->index, object, template, template_len);
+        else
+            reconcile_on_job(f->settings.reconcile, feed->source->index, object, template, template_len);
+        break;
+    case KINDS:
+        break;
+    }
+}
+
+static void feed_unreadable(void *arg, const char *why) {
+    struct feed *feed = arg;
+    log_warn("something that the API server sent cannot be read and is left alone",
+            log_text("resource", kind_names[feed->kind]), log_text("namespace", feed->source->namespace),
+            log_text("error", why));
+    if (feed->kind == KIND_JOBS)
+        reconcile_list_is_partial(feed->source->owner->settings.reconcile, feed->source->index);
+}
+
+static void feed_complete(void *arg) {
+    struct feed *feed = arg;
+    struct source *source = feed->source;
+    struct feeds *f = source->owner;
+    bool first = !feed->complete;
+    feed->complete = feed->healthy = true;
+    feed->catching_up = false;
+    struct store *store = reconcile_store(f->settings.reconcile);
+    if (feed->kind == KIND_NAMESPACES)
+        store_prune_namespaces(store, generation_of(feed));
+    else if (feed->kind == KIND_CRONJOBS)
+        store_prune_cronjobs(store, generation_of(feed));
+    else
+        reconcile_list_complete(f->settings.reconcile, source->index);
+    bool around_complete = source->feeds[KIND_NAMESPACES].complete && source->feeds[KIND_CRONJOBS].complete;
+    if (feed->kind != KIND_JOBS && first && around_complete)
+        reflector_start(source->feeds[KIND_JOBS].reflector);
+    if (feed->kind != KIND_JOBS && !first) {
+        /* What a list took away decides too. */
+        reconcile_namespace_changed(f->settings.reconcile, NULL);
+    }
+    update_freshness(source);
+    if (feed->kind == KIND_JOBS && first && feeds_is_synced(f))
+        f->handler.synced(f->handler.arg);
+    f->handler.progressed(f->handler.arg);
+}
+
+static bool feed_has_room(void *arg) {
+    struct feed *feed = arg;
+    struct feeds *f = feed->source->owner;
+    return feed->kind != KIND_JOBS || f->handler.has_room(f->handler.arg);
+}
+
+static void feed_watching(void *arg) {
+    struct feed *feed = arg;
+    if (feed->healthy)
+        return;
+    if (feed->failed)
+        log_info("watching again", log_text("resource", kind_names[feed->kind]),
+                log_text("namespace", feed->source->namespace));
+    feed->failed = false;
+    feed->catching_up = true;
+    loop_timer_start(feed->source->owner->catch_up_timer, CATCH_UP_MS);
+}
+
+static void feed_ended(void *arg) {
+    struct feed *feed = arg;
+    feed->healthy = feed->catching_up = false;
+    update_freshness(feed->source);
+}
+
+static void feed_failed(void *arg, const struct reflector_failure *failure) {
+    struct feed *feed = arg;
+    struct feeds *f = feed->source->owner;
+    feed->healthy = feed->catching_up = false;
+    feed->failed = true;
+    update_freshness(feed->source);
+    log_error(strcmp(failure->doing, "list") == 0 ? "list failed" : "watch failed",
+            log_text("resource", kind_names[feed->kind]), log_text("namespace", feed->source->namespace),
+            log_number("status", failure->status), log_text("error", failure->message),
+            failure->retry_in_ms >= 0 ? log_duration("retry_in", failure->retry_in_ms) : log_text("given_up", "true"));
+    if (failure->retry_in_ms >= 0)
+        return;
+    struct error err = {0};
+    error_set(&err, ERROR_REMOTE, "cannot list %s%s%s: %s", kind_names[feed->kind],
+            feed->source->namespace ? " in " : "", feed->source->namespace ? feed->source->namespace : "",
+            failure->message);
+    if (f->error.kind == ERROR_NONE)
+        f->error = err;
+    /* The other Namespaces of the list have their pass all the same. */
+    feed->source->given_up = true;
+    f->handler.progressed(f->handler.arg);
+}
+
+static int create_feed(struct source *source, enum kind kind, struct error *err) {
+    struct feeds *f = source->owner;
+    struct feed *feed = &source->feeds[kind];
+    *feed = (struct feed){.source = source, .kind = kind};
+    struct strbuf path = STRBUF_INIT(1024), query = STRBUF_INIT(4096);
+    if (kind == KIND_NAMESPACES) {
+        strbuf_add_text(&path, "/api/v1/namespaces");
+        if (source->namespace)
+            strbuf_add_format(&query, "fieldSelector=metadata.name%%3D%s", source->namespace);
+    } else {
+        strbuf_add_format(&path, "/apis/batch/%s/", kind == KIND_JOBS ? "v1" : f->discovered->cronjob_version);
+        if (source->namespace)
+            strbuf_add_format(&path, "namespaces/%s/", source->namespace);
+        strbuf_add_text(&path, kind_names[kind]);
+    }
+    if (kind == KIND_JOBS && *f->settings.config->selector) {
+        strbuf_add_text(&query, "labelSelector=");
+        client_add_escaped(&query, f->settings.config->selector);
+    }
+    const struct reflector_settings settings = {.path = strbuf_text(&path),
+            .query = strbuf_text(&query),
+            .list_only = f->settings.one_pass,
+            .attempts = PASS_ATTEMPTS};
+    const struct reflector_handler handler = {.arg = feed,
+            .begin = feed_begin,
+            .item = feed_item,
+            .unreadable = feed_unreadable,
+            .complete = feed_complete,
+            .has_room = feed_has_room,
+            .watching = feed_watching,
+            .ended = feed_ended,
+            .failed = feed_failed};
+    bool fits = !strbuf_failed(&path) && !strbuf_failed(&query);
+    feed->reflector = fits ? reflector_create(f->loop, f->client, &settings, &handler, err) : NULL;
+    strbuf_finish(&path);
+    strbuf_finish(&query);
+    if (!fits)
+        return error_set(err, ERROR_USAGE, "the selector is too long");
+    return feed->reflector ? 0 : -1;
+}
+
+static int create_sources(struct feeds *f, struct error *err) {
+    size_t len, n = 0;
+    const char *at = f->settings.config->namespaces;
+    bool all = false;
+    for (const char *word; (word = text_list_next(&at, &len)); n++)
+        all = all || (len == 1 && *word == '*');
+    if (n > RECONCILE_SOURCES_MAX)
+        return error_set(
+                err, ERROR_USAGE, "more than %d Namespaces are listed; use '*' with a selector", RECONCILE_SOURCES_MAX);
+    f->n_sources = all || n == 0 ? 1 : n;
+    f->sources = calloc(f->n_sources, sizeof *f->sources);
+    if (!f->sources)
+        return error_nomem(err);
+    at = f->settings.config->namespaces;
+    for (size_t i = 0; i < f->n_sources; i++) {
+        f->sources[i].owner = f;
+        f->sources[i].index = (uint16_t)i;
+        const char *word = all ? NULL : text_list_next(&at, &len);
+        if (word && !(f->sources[i].namespace = strndup(word, len)))
+            return error_nomem(err);
+    }
+    return 0;
+}
+
+struct feeds *feeds_create(struct loop *loop, const struct feeds_settings *settings,
+        const struct feeds_handler *handler, struct error *err) {
+    struct feeds *f = calloc(1, sizeof *f);
+    if (!f) {
+        error_nomem(err);
+        return NULL;
+    }
+    f->loop = loop;
+    f->settings = *settings;
+    f->handler = *handler;
+    if (create_sources(f, err) < 0 || !(f->catch_up_timer = loop_timer_create(loop, on_catch_up_over, f, err))) {
+        feeds_destroy(f);
+        return NULL;
+    }
+    return f;
+}
+
+void feeds_destroy(struct feeds *f) {
+    if (!f)
+        return;
+    for (size_t i = 0; f->sources && i < f->n_sources; i++) {
+        for (int kind = 0; kind < KINDS; kind++)
+            reflector_destroy(f->sources[i].feeds[kind].reflector);
+        free(f->sources[i].namespace);
+    }
+    loop_timer_destroy(f->catch_up_timer);
+    free(f->sources);
+    free(f);
+}
+
+int feeds_start(struct feeds *f, struct client *client, const struct discovered *discovered, struct error *err) {
+    f->client = client;
+    f->discovered = discovered;
+    for (size_t i = 0; i < f->n_sources; i++) {
+        for (int kind = 0; kind < KINDS; kind++) {
+            if (create_feed(&f->sources[i], (enum kind)kind, err) < 0)
+                return -1;
+        }
+        reflector_start(f->sources[i].feeds[KIND_NAMESPACES].reflector);
+        reflector_start(f->sources[i].feeds[KIND_CRONJOBS].reflector);
+    }
+    return 0;
+}
+
+void feeds_resume(struct feeds *f) {
+    for (size_t i = 0; i < f->n_sources; i++) {
+        if (f->sources[i].feeds[KIND_JOBS].reflector)
+            reflector_resume(f->sources[i].feeds[KIND_JOBS].reflector);
+    }
+}
+
+bool feeds_is_synced(const struct feeds *f) {
+    for (size_t i = 0; i < f->n_sources; i++) {
+        if (!f->sources[i].feeds[KIND_JOBS].complete && !f->sources[i].given_up)
+            return false;
+    }
+    return true;
+}
+
+const struct error *feeds_error(const struct feeds *f) {
+    return f->error.kind != ERROR_NONE ? &f->error : NULL;
+}
+
+int feeds_find_source(const struct feeds *f, const char *namespace) {
+    for (size_t i = 0; i < f->n_sources; i++) {
+        if (!f->sources[i].namespace || strcmp(f->sources[i].namespace, namespace) == 0)
+            return (int)i;
+    }
+    return -1;
+}
