@@ -96,7 +96,7 @@ $(BUILD)/integration: $(INTEGRATION:%.c=$(BUILD)/%.o) $(OBJECTS)
 	$(CC) $(ALL_CFLAGS) $^ $(EXTRA_LDFLAGS) $(LIBS) $$(pkg-config --libs check) -o $@
 
 # Preloaded by tests. Never with a sanitizer of its own: it comes before theirs.
-$(BUILD)/shim-%.so: tests/shims/%.c | packages-build
+$(BUILD)/shim-%.so: tests/shims/%.c tests/shims/clock.h | packages-build
 	@mkdir -p $(@D)
 	$(CC) -std=gnu17 -D_GNU_SOURCE $(WARNINGS) -O2 -g -fPIC -shared $< -o $@
 

@@ -68,13 +68,16 @@ static void wake(void *arg) {
 static void on_answer(void *arg, const struct client_answer *answer) {
     struct request *request = arg;
     struct engine *e = request->engine;
-    const struct reconcile_answer a = {.status = answer->status,
+    struct reconcile_answer a = {.status = answer->status,
             .sent = answer->sent,
             .withheld = answer->withheld,
             .retry_after_ms = answer->retry_after_ms,
             .message = answer->message,
             .body = answer->body};
     DL_DELETE(e->requests, request);
+    /* The API server says what it did by an object. Who says yes without one is something before it. */
+    if (answer->status / 100 == 2 && !json_string_value(json_object_get(answer->body, "kind")))
+        a.status = 0;
     if (request->is_delete)
         reconcile_on_delete(e->reconcile, request->uid, &a);
     else
@@ -332,12 +335,37 @@ static int take_open_row(void *arg, const struct history_open_run *run, struct e
             e->reconcile, run->namespace, run->job_name, run->job_uid, run->state, (uint16_t)source, err);
 }
 
+static int take_recreated(void *arg, const struct history_recreated_run *run, struct error *err) {
+    struct engine *e = arg;
+    (void)err;
+    reconcile_note_deleted(e->reconcile, run->namespace, run->job_name, run->created_at_ms, run->deleted_at_ms);
+    return 0;
+}
+
+/* What was deleted and created again before the start. In a dry run the register serves if it is there. */
+static int learn_recreated(struct engine *e, struct error *err) {
+    const char *cluster = e->discovered.cluster;
+    int64_t since_ms = clock_wall_ms() - RECREATED_LOOKBACK_MS;
+    int min_rows = e->config->policy.recreate_limit == 1 ? 1 : 2; /* what came once came back never */
+    if (e->writer)
+        return writer_each_recreated(e->writer, cluster, since_ms, min_rows, take_recreated, e, err);
+    struct history *history = NULL;
+    struct error why = {0};
+    if (history_open(e->config->store, HISTORY_READ, &history, &why) < 0 ||
+            history_each_recreated(history, cluster, since_ms, min_rows, take_recreated, e, &why) < 0)
+        log_debug("which names come back is not known without the register", log_text("error", why.text));
+    history_close(history);
+    return 0;
+}
+
 static int start_feeds(struct engine *e, struct error *err) {
     if (e->writer) {
         if (writer_set_cluster(e->writer, e->discovered.cluster, err) < 0 ||
                 writer_each_open(e->writer, e->discovered.cluster, take_open_row, e, err) < 0)
             return -1;
     }
+    if (learn_recreated(e, err) < 0)
+        return -1;
     return feeds_start(e->feeds, e->client, &e->discovered, err);
 }
 
@@ -510,6 +538,10 @@ void engine_config_changed(struct engine *e) {
 
 const struct store *engine_store(const struct engine *e) {
     return reconcile_store(e->reconcile);
+}
+
+const struct recreated *engine_recreated(const struct engine *e) {
+    return reconcile_recreated(e->reconcile);
 }
 
 int64_t engine_server_ahead_ms(const struct engine *e) {

@@ -31,6 +31,7 @@ struct reconcile {
     struct reconcile_ports ports;
     struct store store;
     struct skew skew;
+    struct recreated recreated;
     struct heap due;   /* of struct store_entry.due, wall clock */
     struct heap retry; /* of struct store_entry.retry, monotonic */
     struct forbidden *forbidden;
@@ -88,6 +89,7 @@ void reconcile_destroy(struct reconcile *r) {
     heap_finish(&r->due);
     heap_finish(&r->retry);
     store_finish(&r->store);
+    recreated_finish(&r->recreated);
     struct forbidden *f, *next;
     HASH_ITER (hh, r->forbidden, f, next) {
         HASH_DEL(r->forbidden, f);
@@ -114,12 +116,18 @@ struct skew *reconcile_skew(struct reconcile *r) {
     return &r->skew;
 }
 
+const struct recreated *reconcile_recreated(const struct reconcile *r) {
+    return &r->recreated;
+}
+
 static int64_t safe_now(const struct reconcile *r) {
     return skew_safe_now(&r->skew, clock_wall_ms(), clock_mono_ms());
 }
 
 static struct decision decide(const struct reconcile *r, const struct job *job) {
     struct guards guards = store_guards(&r->store, job, r->settings.missing_namespace);
+    if (!job_has_cronjob(job))
+        guards.recreated = recreated_count(&r->recreated, job->namespace, job->name, job->created_ms);
     return policy_decide(r->settings.policy, job, &guards, safe_now(r));
 }
 
@@ -163,6 +171,17 @@ static void log_kept(const struct job *job, const struct decision *decision) {
     strbuf_finish(&why);
 }
 
+/* Once for each Job, and so once for each step. */
+static void log_recreated(const struct job *job, const struct decision *decision) {
+    struct strbuf why = STRBUF_INIT(4096);
+    policy_explain(decision, job, clock_wall_ms(), &why);
+    log_warn("a Job comes back whenever it is deleted", log_job(job->namespace, job->name), log_text("uid", job->uid),
+            log_number("times", decision->recreated), log_text("reason", strbuf_text(&why)),
+            log_text("hint", "in what creates it, let it be kept (annotation ttl-after-success: never, or hold: true), "
+                             "or have that tool delete it"));
+    strbuf_finish(&why);
+}
+
 /* The decision is new for this Job: tell whom it concerns. */
 static void note_decision(
         struct reconcile *r, struct store_entry *entry, const struct decision *decision, bool record) {
@@ -174,6 +193,8 @@ static void note_decision(
     entry->policy_mark = mark;
     if (decision->reason == REASON_DOUBT || decision->reason == REASON_NOT_UNDERSTOOD)
         log_kept(entry->job, decision);
+    if (decision->reason == REASON_RECREATED || decision->reason == REASON_RECREATED_KEPT)
+        log_recreated(entry->job, decision);
     if (record && !is_dry(r) && entry->recorded &&
             !submit(r, HISTORY_POLICY, entry->job->uid, NULL, &policy, RUN_CAUSE_NONE))
         entry->policy_mark = 0;
@@ -260,6 +281,14 @@ static void evaluate(struct reconcile *r, struct store_entry *entry) {
 
 /* ---- Jobs that are gone ---- */
 
+/* By us, or so it seems: should its name come back, then again and again. */
+static void note_deleted(struct reconcile *r, const struct job *job) {
+    int64_t server_ms = skew_server_now(&r->skew, clock_mono_ms());
+    if (!job_has_cronjob(job))
+        reconcile_note_deleted(
+                r, job->namespace, job->name, job->created_ms, server_ms == TIME_NONE ? clock_wall_ms() : server_ms);
+}
+
 static void submit_gone(struct reconcile *r, struct store_entry *entry, struct run *run, enum run_cause cause) {
     const struct job *job = entry->job;
     if (cause != RUN_CAUSE_TTL && !entry->counted)
@@ -271,6 +300,8 @@ static void submit_gone(struct reconcile *r, struct store_entry *entry, struct r
     }
     if (!run && !entry->recorded && !entry->ghost)
         run = evidence_from_job(job);
+    if (cause != RUN_CAUSE_EXTERNAL)
+        note_deleted(r, job);
     struct run_policy policy = {.ttl_ms = RUN_UNKNOWN, .due_at_ms = TIME_NONE};
     submit(r, HISTORY_DELETED, job->uid, run, &policy, cause);
 }
@@ -756,6 +787,7 @@ static void take_job(struct reconcile *r, uint16_t source, const struct job *job
             entry->uncertain = false; /* it lives: what had no answer had no effect */
         if (is_new)
             remember_row(r, entry);
+        recreated_note_seen(&r->recreated, job->namespace, job->name, job->created_ms);
         /* This is the look that was wanted. */
         entry->look_first = false;
         heap_remove(&r->retry, &entry->retry);
@@ -882,6 +914,11 @@ int reconcile_add_open_row(struct reconcile *r, const char *namespace, const cha
     }
     HASH_ADD_KEYPTR(hh, r->open_rows, row->uid, strlen(row->uid), row);
     return 0;
+}
+
+void reconcile_note_deleted(
+        struct reconcile *r, const char *namespace, const char *name, int64_t created_ms, int64_t deleted_ms) {
+    recreated_note_deleted(&r->recreated, namespace, name, created_ms, deleted_ms);
 }
 
 /* The object there now may be the same Job, or another under its name. */
@@ -1061,7 +1098,7 @@ int64_t reconcile_in_flight(const struct reconcile *r) {
 bool reconcile_is_done(const struct reconcile *r) {
     const struct heap_node *due = heap_peek(&r->due);
     int64_t now_ms = safe_now(r);
-    return r->in_flight == 0 && !heap_peek(&r->retry) &&
+    return r->in_flight == 0 && !heap_peek(&r->retry) && (r->stopped || reconcile_leads(r)) &&
            (!due || r->stopped || (now_ms != TIME_NONE && due->key > now_ms));
 }
 

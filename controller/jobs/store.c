@@ -181,7 +181,7 @@ struct guards store_guards(const struct store *store, const struct job *job, enu
         guards.namespace = NAMESPACE_KNOWN;
         guards.namespace_annotations = &ns->annotations;
     }
-    if (!job_has_cronjob(job))
+    if (!job_has_cronjob(job) || job->owner_is_loose)
         return guards;
     struct store_cronjob *cronjob;
     HASH_FIND_STR(store->cronjobs, job->owner_uid, cronjob);

@@ -50,6 +50,7 @@ void engine_config_changed(struct engine *engine);
 
 /* What it knows of the cluster, and how far the API server's clock is ahead of ours (0: they may agree). */
 const struct store *engine_store(const struct engine *engine);
+const struct recreated *engine_recreated(const struct engine *engine);
 int64_t engine_server_ahead_ms(const struct engine *engine);
 
 struct reconcile_counts engine_count(const struct engine *engine);

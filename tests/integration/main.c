@@ -18,7 +18,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#define SIDE_BY_SIDE 6 /* more would wait for processors, not for time */
+#define SIDE_BY_SIDE 10 /* more would wait for processors, not for time */
 
 struct tally {
     int run, failures, errors;
@@ -35,14 +35,21 @@ struct worker {
 
 static struct worker workers[] = {
         /* The longest first. */
+        {.name = "bounds-deletions", .create = suite_bounds_of_deletions},
+        {.name = "bounds-watches", .create = suite_bounds_of_watches},
+        {.name = "bounds-lists", .create = suite_bounds_of_lists},
         {.name = "process", .create = suite_process},
         {.name = "restarts", .create = suite_restarts},
         {.name = "clocks", .create = suite_clocks},
+        {.name = "broken", .create = suite_broken},
+        {.name = "silent", .create = suite_silent},
         {.name = "limits", .create = suite_limits},
         {.name = "faults", .create = suite_faults},
         {.name = "changes", .create = suite_changes},
         {.name = "watching", .create = suite_watching},
         {.name = "policy", .create = suite_policy},
+        {.name = "lease", .create = suite_lease},
+        {.name = "guards", .create = suite_guards},
         {.name = "sweep", .create = suite_sweep},
         {.name = "connecting", .create = suite_connecting},
         {.name = "plan", .create = suite_plan},

@@ -184,6 +184,24 @@ START_TEST(a_delete_that_is_dropped_is_tried_again_after_a_look) {
 }
 END_TEST
 
+START_TEST(a_yes_that_is_not_the_api_servers_own_does_not_count_as_a_deletion) {
+    sim_start(NULL);
+    sim_faults("[{'match': {'verb': 'delete', 'resource': 'jobs'}, 'times': 2, 'action': {'body': '<html>Sign in', "
+               "'contentType': 'text/html'}}]");
+    struct job job = put_job(.name = "one", .ended_s = 60);
+    struct process *controller = controller_start();
+    wait_until(sim_fault_hits(0) == 1);
+    wait_until(has_logged(controller, "with an HTML page"));
+    expect(job_exists(&job), "it is gone");
+    expect(!*row_text(&job, "delete_cause"), "it is on record as deleted");
+    wait_until(row_is(&job, "deleted", "ttl"));
+    /* kubesim counts what it was told to answer as done, too. */
+    expect_number(deletions_of(&job).count, 3);
+    expect(!job_exists(&job), "it is still there");
+    controller_stop(controller);
+}
+END_TEST
+
 START_TEST(a_409_makes_it_look_again) {
     sim_start(NULL);
     sim_faults("[{'match': {'verb': 'delete', 'resource': 'jobs'}, 'times': 2, 'action': {'status': 409}}]");
@@ -241,6 +259,7 @@ Suite *suite_faults(void) {
             a_delete_whose_answer_is_lost_is_recorded_as_deleted,
             a_delete_whose_answer_is_reset_is_recorded_as_deleted_although_the_watch_is_silent,
             a_delete_that_is_dropped_is_tried_again_after_a_look,
+            a_yes_that_is_not_the_api_servers_own_does_not_count_as_a_deletion,
             a_409_makes_it_look_again,
             a_404_means_that_someone_else_was_first,
             a_server_that_does_not_answer_deletes_holds_up_nothing_else,

@@ -83,6 +83,8 @@ struct fake_record {
 
 /* Rows for writer_each_open, and whether what is submitted becomes durable by itself. */
 void fake_writer_add_open(const char *namespace, const char *name, const char *uid, enum run_state state);
+/* Rows for writer_each_recreated. */
+void fake_writer_add_deleted(const char *namespace, const char *name, int64_t created_ms, int64_t deleted_ms);
 void fake_writer_set_auto(bool automatic);
 struct fake_record *fake_writer_first(void);
 /* The first n of what waits; false when there is not so much or the store fails. n 0: all. */
