@@ -10,7 +10,8 @@
 # Users, each with a token and a client certificate of its own:
 #   admin    system:masters, for the test itself
 #   sexton   what manifests/rbac.yaml gives the controller, which is exactly what it needs
-#   reader   may look at everything that sexton looks at, and change nothing
+#   twin     the same, for a second controller
+#   reader   may look at everything that sexton looks at, and have the lease, but delete nothing
 #   nobody   no rights at all
 
 E2E_ROOT=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
@@ -18,7 +19,7 @@ readonly E2E_ROOT
 SEXTON=${SEXTON:-build/sexton}
 [[ $SEXTON == /* ]] || SEXTON=$E2E_ROOT/$SEXTON
 readonly SEXTON
-readonly E2E_USERS=(admin sexton reader nobody)
+readonly E2E_USERS=(admin sexton twin reader nobody)
 E2E_PARALLEL=${E2E_PARALLEL:-16} # requests that a bulk helper has in flight
 
 # ---------------------------------------------------------------- small things
@@ -214,6 +215,7 @@ make_identities() {
 		rules:
 		- {level: None, users: ["system:kube-controller-manager", "system:apiserver"]}
 		- {level: None, nonResourceURLs: ["/readyz*", "/healthz*", "/livez*", "/metrics"]}
+		- {level: Request, resources: [{group: coordination.k8s.io, resources: [leases]}], omitStages: [RequestReceived]}
 		- {level: Request, verbs: [delete, deletecollection]}
 		- {level: Metadata, verbs: [watch]}
 		- {level: Metadata, omitStages: [RequestReceived]}
@@ -287,12 +289,12 @@ kcm_start() {
 }
 needs_kcm() { [[ $E2E_KCM == 1 ]] || skip "no kube-controller-manager in the assets"; }
 
-# The rights of sexton and reader. Those of sexton are the ones that users are given.
+# The rights of the users. Those of sexton are the ones that manifests/rbac.yaml gives.
 make_roles() {
 	kubectl create namespace sexton >/dev/null
 	kubectl apply -f "$E2E_ROOT/manifests/rbac.yaml" >/dev/null
-	kubectl create clusterrolebinding e2e-sexton --clusterrole=sexton --user=sexton >/dev/null
-	kubectl -n sexton create rolebinding e2e-sexton --role=sexton --user=sexton >/dev/null
+	kubectl create clusterrolebinding e2e-sexton --clusterrole=sexton --user=sexton --user=twin >/dev/null
+	kubectl create rolebinding e2e-sexton --namespace=sexton --role=sexton --user=sexton --user=twin --user=reader >/dev/null
 	kubectl apply -f - >/dev/null <<-'RBAC'
 		apiVersion: rbac.authorization.k8s.io/v1
 		kind: ClusterRole
@@ -433,8 +435,9 @@ pods_finish() {
 			state: {terminated: {exitCode: $how.code}}}]}}}' | bulk_expect 200
 }
 
-# No Job, no CronJob and no Pod of a Job is left over from an earlier scenario.
+# No lease, no Job, no CronJob and no Pod of a Job is left over from an earlier scenario.
 cluster_clear() {
+	api DELETE /apis/coordination.k8s.io/v1/namespaces/sexton/leases >/dev/null
 	api_count_is "/apis/$CRONJOB_API/cronjobs" 0 || api GET "/apis/$CRONJOB_API/cronjobs" |
 		jq -c --arg v "$CRONJOB_API" '.items[] | {method: "DELETE", path: "/apis/\($v)/namespaces/\(.metadata.namespace)/cronjobs/\(.metadata.name)"}' |
 		bulk >/dev/null
@@ -498,6 +501,7 @@ sexton_kubeconfig() { kubeconfig_of "${SEXTON_VIA:-$(sexton_user)}"; }
 config_write() {
 	cat >"$(sexton_dir)/config.ini" <<-C
 		[sexton]
+		lease-namespace = sexton
 		${1:-delete-qps = 0}
 		[policy]
 		${2:-ttl-after-success = 0s}

@@ -5,6 +5,7 @@ readonly KILLS=200 # with a batch of 25 Jobs that finish for each: 3 of them sta
 scenario_limit killed_200_times_it_loses_and_repeats_nothing 400
 
 # 5,000 Jobs finish while it is killed 200 times, each time after 0 to 0.7 s, and started again at once.
+# Without a lease, for which each would have to wait until that of the dead one is over.
 # E2E_SEED repeats a sequence of moments (but not, of course, what happens at them).
 scenario_killed_200_times_it_loses_and_repeats_nothing() {
 	local seed=${E2E_SEED:-$((SRANDOM % 32768))} batch feeder began spaces
@@ -12,7 +13,7 @@ scenario_killed_200_times_it_loses_and_repeats_nothing() {
 	note "seed $seed (E2E_SEED=$seed)"
 	mapfile -t spaces < <(seq -f 'killed-%g' 0 4)
 	namespaces_create "${spaces[@]}"
-	config_write 'delete-qps = 0' $'ttl-after-success = 0s\nttl-after-failure = 3s'
+	config_write $'delete-qps = 0\nleader-elect = false' $'ttl-after-success = 0s\nttl-after-failure = 3s'
 	sexton_start
 	sexton_stop
 	register_trace
