@@ -459,10 +459,11 @@ cluster_clear() {
 AUDIT_FROM=0
 audit_mark() { AUDIT_FROM=$(stat -c %s "$E2E/log/audit.log"); } # what follows is about requests from here on
 audit_since() { tail -c "+$((AUDIT_FROM + 1))" "$E2E/log/audit.log"; }
-# audit_filter USER [FILTER]: one user's events, through a jq filter; `us` turns a time into Unix microseconds
+# In jq, `us` turns a time into Unix microseconds.
+readonly AUDIT_US='def us: (.[0:19] + "Z" | fromdateiso8601) * 1000000 + (.[20:26] | tonumber);'
+# audit_filter USER [FILTER]: one user's events, through a jq filter
 audit_filter() {
-	audit_since | grep -F "\"username\":\"$1\"" | jq -rR "def us: (.[0:19] + \"Z\" | fromdateiso8601) * 1000000 + (.[20:26] | tonumber);
-		fromjson? | ${2:-.}" || true
+	audit_since | grep -F "\"username\":\"$1\"" | jq -rR "$AUDIT_US fromjson? | ${2:-.}" || true
 }
 # A line each: uid and resourceVersion from its preconditions, propagation policy, status, received and answered
 # (Unix us), namespace, name.
@@ -501,8 +502,8 @@ sexton_kubeconfig() { kubeconfig_of "${SEXTON_VIA:-$(sexton_user)}"; }
 config_write() {
 	cat >"$(sexton_dir)/config.ini" <<-C
 		[sexton]
-		lease-namespace = sexton
 		${1:-delete-qps = 0}
+		lease-namespace = sexton
 		[policy]
 		${2:-ttl-after-success = 0s}
 		[history]

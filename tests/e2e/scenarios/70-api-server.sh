@@ -36,8 +36,7 @@ scenario_an_api_server_that_stops_and_dies_costs_nothing() {
 	truth_end
 	judge "$classes" sexton
 	expect_eq "Jobs left" $'held 30\nopen 10' "$(jobs_list | cut -f 3 | sed 's/-.*//' | sort | uniq -c | awk '{print $2, $1}')"
-	note "$(judged "SELECT count(*) || ' DELETEs: ' || (SELECT group_concat(code || ': ' || n, ', ') FROM (SELECT code, count(*) AS n FROM del GROUP BY code)) FROM del");" \
-		"cause not known of $(register "SELECT count(*) FROM runs WHERE delete_cause = 'unknown'"); $(wc -l <"$SCENARIO_DIR/run.log") lines of log"
+	note "$(judged_summary | paste -sd ''); $(wc -l <"$SCENARIO_DIR/run.log") lines of log"
 }
 kill_both() {
 	part_signal KILL etcd
