@@ -141,7 +141,10 @@ lint: packages-check ## clang-tidy, cppcheck, layering, clang-format
 coverage: packages-check ## line coverage of controller/, from the tests of 'make check'
 	@tests/coverage build/coverage
 
-e2e: packages-e2e all ## tests on a real kube-apiserver and etcd
+$(BUILD)/e2e-proxy: $(BUILD)/tests/e2e/proxy.o
+	$(CC) $(ALL_CFLAGS) $^ $(EXTRA_LDFLAGS) -o $@
+
+e2e: packages-e2e all $(BUILD)/e2e-proxy ## tests on a real kube-apiserver and etcd
 	tests/e2e/run
 
 bench: packages-e2e all ## measurements on a real kube-apiserver and etcd
