@@ -9,6 +9,8 @@
 #include "base/log.h"
 #include "base/strbuf.h"
 
+#define LEADER_AHEAD_MS 2000 /* two controllers' idea of the API server's clock differs by a second or so */
+
 /* A Namespace in which deletion is forbidden: one Job tries now and then, the others wait for it. */
 struct forbidden {
     char *namespace;
@@ -31,6 +33,7 @@ struct reconcile {
     struct reconcile_ports ports;
     struct store store;
     struct skew skew;
+    struct recreated recreated;
     struct heap due;   /* of struct store_entry.due, wall clock */
     struct heap retry; /* of struct store_entry.retry, monotonic */
     struct forbidden *forbidden;
@@ -88,6 +91,7 @@ void reconcile_destroy(struct reconcile *r) {
     heap_finish(&r->due);
     heap_finish(&r->retry);
     store_finish(&r->store);
+    recreated_finish(&r->recreated);
     struct forbidden *f, *next;
     HASH_ITER (hh, r->forbidden, f, next) {
         HASH_DEL(r->forbidden, f);
@@ -114,12 +118,18 @@ struct skew *reconcile_skew(struct reconcile *r) {
     return &r->skew;
 }
 
+const struct recreated *reconcile_recreated(const struct reconcile *r) {
+    return &r->recreated;
+}
+
 static int64_t safe_now(const struct reconcile *r) {
     return skew_safe_now(&r->skew, clock_wall_ms(), clock_mono_ms());
 }
 
 static struct decision decide(const struct reconcile *r, const struct job *job) {
     struct guards guards = store_guards(&r->store, job, r->settings.missing_namespace);
+    if (!job_has_cronjob(job))
+        guards.recreated = recreated_count(&r->recreated, job->namespace, job->name, job->created_ms);
     return policy_decide(r->settings.policy, job, &guards, safe_now(r));
 }
 
@@ -168,6 +178,17 @@ static void log_kept(const struct job *job, const struct decision *decision) {
     strbuf_finish(&why);
 }
 
+/* Once for each Job, and so once for each step. */
+static void log_recreated(const struct job *job, const struct decision *decision) {
+    struct strbuf why = STRBUF_INIT(4096);
+    policy_explain(decision, job, clock_wall_ms(), &why);
+    log_warn("a Job comes back whenever it is deleted", log_job(job->namespace, job->name), log_text("uid", job->uid),
+            log_number("times", decision->recreated), log_text("reason", strbuf_text(&why)),
+            log_text("hint", "in what creates it, let it be kept (annotation ttl-after-success: never, or hold: true), "
+                             "or have that tool delete it"));
+    strbuf_finish(&why);
+}
+
 /* What the register is told of a decision. */
 static void policy_for_row(const struct store_entry *entry, const struct decision *decision, struct run_policy *ret) {
     policy_to_run(decision, ret);
@@ -187,6 +208,8 @@ static void note_decision(
     entry->policy_mark = mark;
     if (decision->reason == REASON_DOUBT || decision->reason == REASON_NOT_UNDERSTOOD)
         log_kept(entry->job, decision);
+    if (decision->reason == REASON_RECREATED || decision->reason == REASON_RECREATED_KEPT)
+        log_recreated(entry->job, decision);
     if (record && !is_dry(r) && entry->recorded &&
             !submit(r, HISTORY_POLICY, entry->job->uid, NULL, &policy, RUN_CAUSE_NONE))
         entry->policy_mark = 0;
@@ -233,10 +256,18 @@ static void forget(struct reconcile *r, struct store_entry *entry) {
     store_remove(&r->store, entry);
 }
 
+/* Takes the Job. With room for it in both heaps, so that what is in the store can always be scheduled. */
+static struct store_entry *add_entry(struct reconcile *r, struct job *job) {
+    uint32_t wanted = HASH_COUNT(r->store.entries) + 1;
+    if (heap_reserve(&r->due, wanted, NULL) < 0 || heap_reserve(&r->retry, wanted, NULL) < 0) {
+        free(job);
+        return NULL;
+    }
+    return store_add(&r->store, job);
+}
+
 static void put(struct heap *heap, struct heap_node *node, int64_t key) {
-    struct error err = {0};
-    if (heap_put(heap, node, key, &err) < 0)
-        log_error("a Job could not be scheduled and waits for its next change", log_text("error", err.text));
+    (void)!heap_put(heap, node, key, NULL); /* there is room: see add_entry */
 }
 
 /* Try again after a while; meanwhile it is in no other heap. */
@@ -273,6 +304,14 @@ static void evaluate(struct reconcile *r, struct store_entry *entry) {
 
 /* ---- Jobs that are gone ---- */
 
+/* By us, or so it seems: should its name come back, then again and again. */
+static void note_deleted(struct reconcile *r, const struct job *job) {
+    int64_t server_ms = skew_server_now(&r->skew, clock_mono_ms());
+    if (!job_has_cronjob(job))
+        reconcile_note_deleted(
+                r, job->namespace, job->name, job->created_ms, server_ms == TIME_NONE ? clock_wall_ms() : server_ms);
+}
+
 static void submit_gone(struct reconcile *r, struct store_entry *entry, struct run *run, enum run_cause cause) {
     const struct job *job = entry->job;
     if (cause != RUN_CAUSE_TTL && !entry->counted)
@@ -284,6 +323,8 @@ static void submit_gone(struct reconcile *r, struct store_entry *entry, struct r
     }
     if (!run && !entry->recorded && !entry->ghost)
         run = evidence_from_job(job);
+    if (cause != RUN_CAUSE_EXTERNAL)
+        note_deleted(r, job);
     struct run_policy policy = {.ttl_ms = RUN_UNKNOWN, .due_at_ms = TIME_NONE};
     submit(r, HISTORY_DELETED, job->uid, run, &policy, cause);
 }
@@ -292,8 +333,11 @@ static void submit_gone(struct reconcile *r, struct store_entry *entry, struct r
 static enum run_cause cause_of_absence(const struct reconcile *r, const struct store_entry *entry) {
     if (entry->accepted)
         return RUN_CAUSE_TTL;
-    /* Who stands by cannot tell the leader's deletion from anybody else's. */
-    bool maybe_leader = !entry->ghost && !reconcile_leads(r) && decide(r, entry->job).action == ACTION_DELETE;
+    /* Who stands by cannot tell the leader's deletion from anybody else's; and the leader may have known the time
+     * better. */
+    struct decision decision = decide(r, entry->job);
+    bool maybe_leader = !reconcile_leads(r) && (decision.action == ACTION_DELETE || decision.action == ACTION_WAIT) &&
+                        decision.due_ms <= clock_wall_ms() + LEADER_AHEAD_MS;
     return entry->uncertain || maybe_leader ? RUN_CAUSE_UNKNOWN : RUN_CAUSE_EXTERNAL;
 }
 
@@ -428,8 +472,11 @@ static void start_deletion(
     set_phase(r, entry, PHASE_INTENT);
     entry->changed = false;
     entry->policy_mark = 0;
-    if (!submit(r, HISTORY_INTENT, entry->job->uid, run, &policy, RUN_CAUSE_NONE))
-        try_later(r, entry, RECONCILE_BACKOFF_FIRST_MS);
+    bool with_record = run != NULL;
+    if (submit(r, HISTORY_INTENT, entry->job->uid, run, &policy, RUN_CAUSE_NONE))
+        return;
+    entry->recorded = entry->recorded && !with_record;
+    try_later(r, entry, RECONCILE_BACKOFF_FIRST_MS);
 }
 
 /* A Job whose time came by the heap. */
@@ -484,6 +531,10 @@ bool reconcile_may_send(const struct reconcile *r, const char *uid) {
 
 static void retry_or_give_up(struct reconcile *r, struct store_entry *entry, int64_t wait_ms, const char *why);
 
+static bool same_text(const char *a, const char *b) {
+    return a && b && strcmp(a, b) == 0;
+}
+
 void reconcile_on_durable(struct reconcile *r, const struct history_request *request) {
     struct store_entry *entry = store_find(&r->store, request->uid);
     if (request->run && request->op != HISTORY_DELETED && !(entry && entry->told)) {
@@ -496,6 +547,9 @@ void reconcile_on_durable(struct reconcile *r, const struct history_request *req
                 log_time("finished", run->finished_at_ms), log_text("state", run_state_name(request->policy.state)),
                 log_text("policy", request->policy.rule));
     }
+    /* Else it was forgotten meanwhile that it is (reconcile_register_is_new). */
+    if (request->run && entry && same_text(request->run->resource_version, entry->job->resource_version))
+        entry->recorded = true;
     if (request->op != HISTORY_INTENT || !entry || entry->phase != PHASE_INTENT)
         return;
     if (entry->gone) {
@@ -569,6 +623,11 @@ static void pause_namespace(struct reconcile *r, const struct job *job, const ch
         }
         f->backoff = (struct backoff)BACKOFF_INIT(30000, RECONCILE_BACKOFF_LAST_MS);
         HASH_ADD_KEYPTR(hh, r->forbidden, f->namespace, strlen(f->namespace), f);
+        if (!hash_added(f)) {
+            free(f->namespace);
+            free(f);
+            return;
+        }
     }
     int64_t now_ms = clock_mono_ms();
     f->probing = false;
@@ -750,10 +809,6 @@ static void decode_failed(const json_t *object, const struct error *err) {
     log_warn("a Job that cannot be read is left alone", log_job(namespace, name), log_text("error", err->text));
 }
 
-static bool same_text(const char *a, const char *b) {
-    return a && b && strcmp(a, b) == 0;
-}
-
 /* Since an earlier controller: then its record is no news. */
 static void remember_row(const struct reconcile *r, struct store_entry *entry) {
     struct open_row *row;
@@ -764,17 +819,18 @@ static void remember_row(const struct reconcile *r, struct store_entry *entry) {
     note_sent(entry);
 }
 
-static void take_job(struct reconcile *r, uint16_t source, const struct job *job, const json_t *object,
+/* -1: there was no memory for it. */
+static int take_job(struct reconcile *r, uint16_t source, const struct job *job, const json_t *object,
         const char *template, size_t template_len) {
     struct store_entry *entry = store_find(&r->store, job->uid);
     bool is_new = false;
     bool same = entry && !entry->ghost && same_text(entry->job->resource_version, job->resource_version);
     if (!same) {
         struct job *copy = job_copy(job, NULL);
-        if (!copy || (!entry && !(entry = store_add(&r->store, copy)))) {
+        if (!copy || (!entry && !(entry = add_entry(r, copy)))) {
             log_error("out of memory: a Job was not taken in", log_job(job->namespace, job->name));
             reconcile_list_is_partial(r, source);
-            return;
+            return -1;
         }
         if (entry->job != copy)
             store_replace_job(&r->store, entry, copy);
@@ -789,6 +845,7 @@ static void take_job(struct reconcile *r, uint16_t source, const struct job *job
             entry->gone = false; /* it was out of the selection for a moment */
         if (is_new)
             remember_row(r, entry);
+        recreated_note_seen(&r->recreated, job->namespace, job->name, job->created_ms);
         /* This is the look that was wanted. */
         entry->look_first = false;
         heap_remove(&r->retry, &entry->retry);
@@ -799,46 +856,53 @@ static void take_job(struct reconcile *r, uint16_t source, const struct job *job
         record(r, entry, object, template, template_len);
     else
         evaluate(r, entry);
+    return 0;
 }
 
-void reconcile_on_job(
+int reconcile_on_job(
         struct reconcile *r, uint16_t source, const json_t *object, const char *template, size_t template_len) {
     struct error err = {0};
     struct job job;
     if (job_decode(object, r->settings.policy->prefix, &job, &err) < 0) {
         decode_failed(object, &err);
         reconcile_list_is_partial(r, source);
-        return;
+        return 0;
     }
-    take_job(r, source, &job, object, template, template_len);
+    int result = take_job(r, source, &job, object, template, template_len);
     r->ports.wake(r->ports.arg);
+    return result;
 }
 
-void reconcile_on_job_deleted(
+int reconcile_on_job_deleted(
         struct reconcile *r, uint16_t source, const json_t *object, const char *template, size_t template_len) {
     struct error err = {0};
     struct job job;
     if (job_decode(object, r->settings.policy->prefix, &job, &err) < 0) {
         decode_failed(object, &err);
-        return;
+        return 0;
     }
     struct store_entry *entry = store_find(&r->store, job.uid);
     if (entry && entry->phase == PHASE_CONFIRMING) {
         confirmed_gone(r, entry);
-        return;
+        return 0;
     }
+    struct run *run = evidence_of(r, &job, object, template, template_len);
+    if (!run && !is_dry(r) && !(entry && entry->recorded))
+        return -1;
     if (!entry) {
         struct job *copy = job_copy(&job, NULL);
-        entry = copy ? store_add(&r->store, copy) : NULL;
-        if (!entry)
-            return;
+        entry = copy ? add_entry(r, copy) : NULL;
+        if (!entry) {
+            run_destroy(run);
+            return -1;
+        }
         entry->source = source;
         entry->generation = r->generations[source];
         entry->counted = true; /* never heard of, or heard of twice: no news for the log */
     }
-    struct run *run = evidence_of(r, &job, object, template, template_len);
     seems_gone(r, entry, run);
     r->ports.wake(r->ports.arg);
+    return 0;
 }
 
 void reconcile_list_begins(struct reconcile *r, uint16_t source) {
@@ -866,14 +930,14 @@ static void settle_open_rows(struct reconcile *r, uint16_t source) {
                     .deletion_ms = TIME_NONE,
                     .spec_ttl_s = SPEC_TTL_NONE};
             struct job *copy = job_copy(&job, NULL);
-            struct store_entry *entry = copy ? store_add(&r->store, copy) : NULL;
-            if (entry) {
-                entry->ghost = true;
-                entry->source = source;
-                entry->generation = r->generations[source];
-                entry->uncertain = row->state == RUN_DELETING;
-                seems_gone(r, entry, NULL);
-            }
+            struct store_entry *entry = copy ? add_entry(r, copy) : NULL;
+            if (!entry)
+                continue; /* no memory: the next whole list settles it */
+            entry->ghost = true;
+            entry->source = source;
+            entry->generation = r->generations[source];
+            entry->uncertain = row->state == RUN_DELETING;
+            seems_gone(r, entry, NULL);
         }
         free_open_row(r, row);
     }
@@ -905,15 +969,20 @@ int reconcile_add_open_row(struct reconcile *r, const char *namespace, const cha
     row->name = strdup(name);
     row->state = state;
     row->source = source;
-    if (!row->uid || !row->namespace || !row->name) {
-        free(row->uid);
-        free(row->namespace);
-        free(row->name);
-        free(row);
-        return error_nomem(err);
-    }
-    HASH_ADD_KEYPTR(hh, r->open_rows, row->uid, strlen(row->uid), row);
-    return 0;
+    if (row->uid && row->namespace && row->name)
+        HASH_ADD_KEYPTR(hh, r->open_rows, row->uid, strlen(row->uid), row);
+    if (hash_added(row))
+        return 0;
+    free(row->uid);
+    free(row->namespace);
+    free(row->name);
+    free(row);
+    return error_nomem(err);
+}
+
+void reconcile_note_deleted(
+        struct reconcile *r, const char *namespace, const char *name, int64_t created_ms, int64_t deleted_ms) {
+    recreated_note_deleted(&r->recreated, namespace, name, created_ms, deleted_ms);
 }
 
 /* The object there now may be the same Job, or another under its name. */
@@ -968,11 +1037,18 @@ static void on_found(struct reconcile *r, struct store_entry *entry, const json_
     struct job job;
     json_t *template = json_object_get(json_object_get(body, "spec"), "template");
     char *text = template ? json_dumps(template, JSON_COMPACT) : NULL;
-    if (job_decode(body, r->settings.policy->prefix, &job, &err) < 0)
+    int result = 0;
+    if (template && !text)
+        result = -1;
+    else if (job_decode(body, r->settings.policy->prefix, &job, &err) < 0)
         decode_failed(body, &err);
     else
-        take_job(r, entry->source, &job, body, text ? text : "", text ? strlen(text) : 0);
+        result = take_job(r, entry->source, &job, body, text ? text : "", text ? strlen(text) : 0);
     free(text);
+    if (result < 0) {
+        entry->look_first = true;
+        retry_or_give_up(r, entry, 0, "out of memory");
+    }
 }
 
 void reconcile_on_get(struct reconcile *r, const char *uid, const struct reconcile_answer *answer) {
@@ -1031,6 +1107,13 @@ void reconcile_set_fresh(struct reconcile *r, uint16_t source, bool fresh) {
 void reconcile_set_recording(struct reconcile *r, bool possible) {
     r->recording = possible;
     r->ports.wake(r->ports.arg);
+}
+
+void reconcile_register_is_new(struct reconcile *r) {
+    for (struct store_entry *entry = r->store.entries; entry; entry = entry->hh.next) {
+        entry->recorded = false;
+        entry->policy_mark = 0;
+    }
 }
 
 void reconcile_set_lease(struct reconcile *r, int64_t until_ms) {
@@ -1104,7 +1187,7 @@ int64_t reconcile_in_flight(const struct reconcile *r) {
 bool reconcile_is_done(const struct reconcile *r) {
     const struct heap_node *due = heap_peek(&r->due);
     int64_t now_ms = safe_now(r);
-    return r->in_flight == 0 && !heap_peek(&r->retry) &&
+    return r->in_flight == 0 && !heap_peek(&r->retry) && (r->stopped || reconcile_leads(r)) &&
            (!due || r->stopped || (now_ms != TIME_NONE && due->key > now_ms));
 }
 

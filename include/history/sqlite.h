@@ -1,5 +1,5 @@
 /*
- * sqlite: the register as a SQLite file. Internal to controller/history; the only module that knows sqlite3.h.
+ * sqlite: the register as a SQLite file. Internal to controller/history; its parts stand in history/sqlite_internal.h.
  *
  * WAL with synchronous=FULL: a commit returns when it is on disk, and readers neither wait nor make anyone wait. As of
  * one thread at a time (SQLITE_OPEN_NOMUTEX), but for interrupt.

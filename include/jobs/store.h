@@ -8,9 +8,9 @@
 #include <jansson.h>
 #include <stdbool.h>
 #include <stdint.h>
-#include <uthash.h>
 
 #include "base/error.h"
+#include "base/hash.h"
 #include "base/heap.h"
 #include "jobs/job.h"
 #include "jobs/policy.h"
@@ -58,7 +58,7 @@ struct store_namespace {
 struct store_cronjob {
     char *uid;
     json_t *active; /* status.active */
-    int64_t last_success_ms;
+    int64_t last_success_ms, last_schedule_ms;
     bool tells_success; /* the API has lastSuccessfulTime */
     uint32_t generation;
     UT_hash_handle hh;

@@ -5,8 +5,8 @@
  * The rules are client-go's tools/cache/reflector.go: a list in chunks (limit, continue; a 410 on a later page lists
  * again in full); a watch from the list's resourceVersion with bookmarks; every event moves the resourceVersion, which
  * is opaque; a cut watch is resumed after a backoff without a new list; 410, as a status, as an ERROR event or on
- * continue, lists again; an own deadline a little past the server's; a watch that ends at once and empty counts as a
- * failure.
+ * continue, lists again; an own deadline a little past the server's; a watch that ends at once counts as a failure,
+ * unless it brought something and the one before it did not end so.
  */
 #pragma once
 
@@ -46,8 +46,9 @@ struct reflector_handler {
     void *arg;
     /* A full list begins: what is not LISTED between this and complete() is gone. A list that fails begins anew. */
     void (*begin)(void *arg);
-    /* template: the text of spec.template, "" when there is none. */
-    void (*item)(
+    /* template: the text of spec.template, "" when there is none. -1: there was no memory for it. Then the list or
+     * watch ends there, and what could not be taken comes again after a backoff. */
+    int (*item)(
             void *arg, enum reflector_change change, const json_t *object, const char *template, size_t template_len);
     /* An item that is not JSON a Kubernetes server would send. It is skipped. */
     void (*unreadable)(void *arg, const char *why);
@@ -74,3 +75,5 @@ struct reflector *reflector_create(struct loop *loop, struct client *client, con
 void reflector_destroy(struct reflector *reflector);
 void reflector_start(struct reflector *reflector);
 void reflector_resume(struct reflector *reflector);
+/* A full list next, and soon, although nothing was lost. Not in list-only mode, and not from within a callback. */
+void reflector_relist(struct reflector *reflector);

@@ -1,10 +1,16 @@
 #include "sexton.h"
 
+#include <fcntl.h>
 #include <signal.h>
 #include <sqlite3.h>
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "../shims/clock.h"
 
 #define ARGUMENTS_MAX 64
 
@@ -61,6 +67,69 @@ struct process *controller_start_with(const char *const arguments[]) {
 
 bool has_logged(struct process *controller, const char *part) {
     return strstr(process_err(controller), part) != NULL;
+}
+
+/* Next to the program under test, for it comes from the same build. */
+static const char *shim(const char *name) {
+    const char *binary = sexton_binary(), *slash = strrchr(binary, '/');
+    char *path =
+            realpath(format("%.*s/shim-%s.so", slash ? (int)(slash - binary) : 1, slash ? binary : ".", name), NULL);
+    if (!path)
+        test_fail("shim-%s.so is not beside %s", name, binary);
+    return keep(path);
+}
+
+static struct shim_clock *shared_clock;
+
+static int64_t real_ns(void) {
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return now.tv_sec * INT64_C(1000000000) + now.tv_nsec;
+}
+
+static void clock_create(void) {
+    int fd = open(in_folder("clock"), O_RDWR | O_CREAT | O_CLOEXEC, 0644);
+    if (fd < 0 || ftruncate(fd, sizeof *shared_clock) < 0 ||
+            (shared_clock = mmap(NULL, sizeof *shared_clock, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0)) == MAP_FAILED)
+        test_fail("the clock cannot be made");
+    close(fd);
+    shared_clock->phases[0].speed = 1;
+}
+
+void clock_step(int64_t offset_ms) {
+    shared_clock->offset_ms = offset_ms;
+}
+
+void clock_hurry_tcp(int64_t factor) {
+    if (!shared_clock)
+        clock_create();
+    shared_clock->tcp_hurry = factor;
+}
+
+void clock_speed(int64_t speed) {
+    const struct shim_phase *now = &shared_clock->phases[shared_clock->phase & 1];
+    struct shim_phase *next = &shared_clock->phases[(shared_clock->phase + 1) & 1];
+    next->real_ns = real_ns();
+    next->virtual_ns = shim_virtual_ns(now, next->real_ns);
+    next->speed = speed;
+    __atomic_add_fetch(&shared_clock->phase, 1, __ATOMIC_SEQ_CST);
+}
+
+int64_t clock_controllers_ms(void) {
+    return shim_virtual_ns(&shared_clock->phases[shared_clock->phase & 1], real_ns()) / 1000000;
+}
+
+struct process *controller_start_with_clocks(int64_t offset_ms, int64_t speed, const char *const arguments[]) {
+    const char *argv[ARGUMENTS_MAX] = {0}, *sanitizer = getenv("ASAN_OPTIONS");
+    if (!shared_clock)
+        clock_create();
+    clock_step(offset_ms);
+    clock_speed(speed);
+    fill(argv, "run", arguments);
+    return process_start(&(struct start){.argv = argv,
+            .env = (const char *const[]){format("LD_PRELOAD=%s", shim("clock")),
+                    format("SEXTON_TEST_CLOCK=%s", in_folder("clock")),
+                    format("ASAN_OPTIONS=%s:verify_asan_link_order=0", sanitizer ? sanitizer : ""), NULL}});
 }
 
 void wait_until_synced(struct process *controller) {

@@ -1,44 +1,8 @@
-/* Clocks, rates, and a register that does not keep up. */
+/* Rates, and a register that does not keep up. */
 #include "suites.h"
 
 #include <signal.h>
 #include <string.h>
-
-START_TEST(a_server_whose_clock_is_behind_deletes_nothing_early) {
-    sim_start(NULL);
-    sim_set_clock(-600000);
-    configure("[policy]\nttl-after-success = 1m\nttl-after-failure = 1s\n");
-    /* By our clock its time is up; by the server's it has not even finished. */
-    struct job job = put_job(.name = "early", .ended_s = 300),
-               future = put_job(.name = "future", .failed = true, .ended_s = 2);
-    struct job due = put_job(.name = "due", .ended_s = 700);
-    struct process *controller = controller_start();
-    expect_recorded_and_deleted(&due, 660000);
-    wait_until(row_is(&job, "due", ""));
-    wait_until(has_logged(controller, "clock and the API server's differ"));
-    struct job canary = put_job(.name = "canary", .ended_s = 700);
-    expect_recorded_and_deleted(&canary, 660000);
-    expect_kept(&job, "due");
-    expect_kept(&future, "due");
-    controller_stop(controller);
-}
-END_TEST
-
-START_TEST(a_server_whose_clock_is_ahead_deletes_nothing_early) {
-    sim_start(NULL);
-    sim_set_clock(3600000);
-    configure("[policy]\nttl-after-success = 0s\nttl-after-failure = 10m\n");
-    struct job early = put_job(.name = "early", .failed = true, .ended_s = 60);
-    struct job due = put_job(.name = "due", .failed = true, .ended_s = 600);
-    struct process *controller = controller_start();
-    expect_recorded_and_deleted(&due, 600000);
-    wait_until_synced(controller);
-    struct job now = put_job(.name = "now", .failed = true, .annotations = "'sexton.dev/ttl-after-failure': '2s'");
-    expect_recorded_and_deleted(&now, 2000);
-    expect_kept(&early, "due");
-    controller_stop(controller);
-}
-END_TEST
 
 START_TEST(delete_qps_is_a_bound) {
     sim_start(NULL);
@@ -144,8 +108,6 @@ END_TEST
 
 Suite *suite_limits(void) {
     const TTest *const tests[] = {
-            a_server_whose_clock_is_behind_deletes_nothing_early,
-            a_server_whose_clock_is_ahead_deletes_nothing_early,
             delete_qps_is_a_bound,
             max_in_flight_is_a_bound,
             without_a_register_nothing_is_deleted,

@@ -44,6 +44,7 @@ START_TEST(sigterm_exits_0_within_10_s_when_the_server_is_silent) {
     expect(mono_ms() - began_ms < 10000, "it took %d ms to end", (int)(mono_ms() - began_ms));
     /* The next start settles it. */
     sim_clear_faults();
+    configure("[sexton]\nleader-elect = false\n"); /* its lease has not run out */
     controller = controller_start();
     wait_until(row_is(&job, "deleted", "ttl"));
     controller_stop(controller);
@@ -113,7 +114,7 @@ END_TEST
 
 START_TEST(kill_9_loses_nothing_and_repeats_nothing) {
     sim_start((const char *const[]){"--jobs", "400", "--job-bytes", "700", "--failed-percent", "0", NULL});
-    configure("[sexton]\ndelete-qps = 0\nmax-in-flight = 8\n");
+    configure("[sexton]\ndelete-qps = 0\nmax-in-flight = 8\nleader-elect = false\n");
     sim_faults("[{'match': {'verb': 'delete', 'resource': 'jobs'}, 'action': {'delayMs': 20}}]");
     for (int64_t least = 40; least <= 240; least += 100) {
         struct process *controller = controller_start();
@@ -140,6 +141,7 @@ START_TEST(a_row_that_kill_9_left_in_deleting_is_settled) {
                " {'match': {'verb': 'delete', 'resource': 'jobs', 'name': 'undone'}, 'times': 1, 'action': {'delayMs': "
                "800, "
                "'drop': true}}]");
+    configure("[sexton]\nleader-elect = false\n");
     struct job done = put_job(.name = "done", .ended_s = 60), undone = put_job(.name = "undone", .ended_s = 60);
     struct process *controller = controller_start();
     wait_until(sim_fault_hits(0) == 1 && sim_fault_hits(1) == 1);

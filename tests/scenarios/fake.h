@@ -19,6 +19,11 @@
 #include "history/writer.h"
 #include "kube/http.h"
 
+/* While the program runs, and not the scenario: whose allocations tests/torture lets fail. */
+extern bool fake_in_program;
+/* Sets it; returns what it was. */
+bool fake_set_in_program(bool in_program);
+
 /* Ends the scenario: a promise of the program was broken. Defined by the runner. */
 _Noreturn void fake_broken(const char *fmt, ...) printf_like(1, 2);
 
@@ -60,12 +65,17 @@ bool fake_http_is_paused(const struct http_transfer *transfer);
 bool fake_http_is_expected(const struct http_transfer *transfer);
 void fake_http_expect(struct http_transfer *transfer);
 
+/* The moment at which what was started leaves, or is withheld. Whether anything was. */
+bool fake_http_send(void);
 /* Answer an open request, piece by piece. While it is paused, pieces and end are kept until it is resumed. */
 void fake_http_head(struct http_transfer *transfer, const struct fake_answer *answer);
 void fake_http_data(struct http_transfer *transfer, const char *data, size_t len);
 void fake_http_end(struct http_transfer *transfer);
 void fake_http_end_after(struct http_transfer *transfer, int64_t delay_ms);
 void fake_http_fail(struct http_transfer *transfer, bool sent, const char *why);
+
+/* A DELETE leaves this machine. Defined by the runner. */
+void fake_delete_leaves(const struct http_transfer *transfer);
 
 /* ---- register ---- */
 
@@ -81,11 +91,14 @@ struct fake_record {
 
 /* Rows for writer_each_open, and whether what is submitted becomes durable by itself. */
 void fake_writer_add_open(const char *namespace, const char *name, const char *uid, enum run_state state);
+/* Rows for writer_each_recreated. */
+void fake_writer_add_deleted(const char *namespace, const char *name, int64_t created_ms, int64_t deleted_ms);
 void fake_writer_set_auto(bool automatic);
 struct fake_record *fake_writer_first(void);
 /* The first n of what waits; false when there is not so much or the store fails. n 0: all. */
 bool fake_writer_durable(int n);
 bool fake_writer_refuse(const char *uid);
+void fake_writer_begins_anew(void);
 void fake_writer_fails(const char *why); /* NULL: it works again */
 void fake_writer_set_room(bool room);
 /* Forget everything, at the end. */

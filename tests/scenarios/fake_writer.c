@@ -3,7 +3,15 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/clock.h"
 #include "base/log.h"
+
+/* In the order of deletion. */
+struct deleted_row {
+    char *namespace, *name;
+    int64_t created_ms, deleted_ms;
+    struct deleted_row *next;
+};
 
 struct open_row {
     char *namespace, *name, *uid;
@@ -20,6 +28,7 @@ struct writer {
 static struct writer *current;
 static struct fake_record *records, **tail = &records;
 static struct open_row *open_rows;
+static struct deleted_row *deleted_rows, **deleted_tail = &deleted_rows;
 static bool automatic, failing, full;
 
 static struct fake_record *first_waiting(void) {
@@ -29,16 +38,32 @@ static struct fake_record *first_waiting(void) {
     return record;
 }
 
+/* As the real one: what changes a row needs one. */
+static bool has_row(const char *uid) {
+    for (const struct fake_record *record = records; record; record = record->next) {
+        if (record->durable && record->has_run && strcmp(record->uid, uid) == 0)
+            return true;
+    }
+    for (const struct open_row *row = open_rows; row; row = row->next) {
+        if (strcmp(row->uid, uid) == 0)
+            return true;
+    }
+    return false;
+}
+
 static void answer(struct fake_record *record, bool durable) {
     struct history_request *request = record->request;
+    durable = durable && (request->run || has_row(record->uid));
     record->request = NULL;
     record->durable = durable;
     record->refused = !durable;
     current->pending--;
+    bool was = fake_set_in_program(true);
     if (durable)
         current->handler.durable(current->handler.arg, request);
     else if (current->handler.refused)
         current->handler.refused(current->handler.arg, request, "the scenario says so");
+    fake_in_program = was;
     history_request_destroy(request);
 }
 
@@ -76,7 +101,9 @@ int writer_open(struct loop *loop, const struct writer_settings *settings, const
 }
 
 void writer_submit(struct writer *writer, struct history_request *request) {
+    bool was = fake_set_in_program(false); /* the real one needs no memory of its own here */
     struct fake_record *record = calloc(1, sizeof *record);
+    fake_in_program = was;
     if (!record)
         fake_broken("out of memory");
     *record = (struct fake_record){.op = request->op,
@@ -107,8 +134,32 @@ int writer_each_open(struct writer *writer, const char *cluster,
     if (failing)
         return error_set(err, ERROR_IO, "the register cannot be read: its store has failed");
     for (const struct open_row *row = open_rows; row; row = row->next) {
-        const struct history_open_run run = {
-                .namespace = row->namespace, .job_name = row->name, .job_uid = row->uid, .state = row->state};
+        const struct history_open_run run = {.namespace = row->namespace,
+                .job_name = row->name,
+                .job_uid = row->uid,
+                .state = row->state,
+                .due_at_ms = TIME_NONE};
+        int result = each(arg, &run, err);
+        if (result)
+            return result;
+    }
+    return 0;
+}
+
+int writer_each_recreated(struct writer *writer, const char *cluster, int64_t since_ms, int min_rows,
+        int (*each)(void *arg, const struct history_recreated_run *run, struct error *err), void *arg,
+        struct error *err) {
+    (void)writer;
+    (void)cluster;
+    (void)since_ms;
+    (void)min_rows;
+    if (failing)
+        return error_set(err, ERROR_IO, "the register cannot be read: its store has failed");
+    for (const struct deleted_row *row = deleted_rows; row; row = row->next) {
+        const struct history_recreated_run run = {.namespace = row->namespace,
+                .job_name = row->name,
+                .created_at_ms = row->created_ms,
+                .deleted_at_ms = row->deleted_ms};
         int result = each(arg, &run, err);
         if (result)
             return result;
@@ -126,6 +177,11 @@ int writer_set_cluster(struct writer *writer, const char *cluster, struct error 
 void writer_set_retention(struct writer *writer, int64_t retention_ms) {
     (void)writer;
     (void)retention_ms;
+}
+
+void writer_set_skew(struct writer *writer, const struct skew *skew) {
+    (void)writer;
+    (void)skew;
 }
 
 int writer_close(struct writer *writer, int64_t grace_ms) {
@@ -157,6 +213,16 @@ void fake_writer_add_open(const char *namespace, const char *name, const char *u
     open_rows = row;
 }
 
+void fake_writer_add_deleted(const char *namespace, const char *name, int64_t created_ms, int64_t deleted_ms) {
+    struct deleted_row *row = calloc(1, sizeof *row);
+    if (!row)
+        fake_broken("out of memory");
+    *row = (struct deleted_row){
+            .namespace = strdup(namespace), .name = strdup(name), .created_ms = created_ms, .deleted_ms = deleted_ms};
+    *deleted_tail = row;
+    deleted_tail = &row->next;
+}
+
 void fake_writer_set_auto(bool on) {
     automatic = on;
     if (current)
@@ -185,14 +251,25 @@ void fake_writer_fails(const char *why) {
         log_error("the register cannot be written: no Job is deleted", log_text("reason", why));
     else
         log_info("the register can be written again");
+    bool was = fake_set_in_program(true);
     current->handler.failing(current->handler.arg, why);
+    fake_in_program = was;
     loop_wake_send(current->wake);
+}
+
+void fake_writer_begins_anew(void) {
+    bool was = fake_set_in_program(true);
+    if (current)
+        current->handler.anew(current->handler.arg);
+    fake_in_program = was;
 }
 
 void fake_writer_set_room(bool room) {
     full = !room;
+    bool was = fake_set_in_program(true);
     if (room && current)
         current->handler.room(current->handler.arg);
+    fake_in_program = was;
 }
 
 bool fake_writer_knows_intent(const char *uid) {
@@ -224,5 +301,13 @@ void fake_writer_reset(void) {
         free(open_rows);
         open_rows = next;
     }
+    while (deleted_rows) {
+        struct deleted_row *next = deleted_rows->next;
+        free(deleted_rows->namespace);
+        free(deleted_rows->name);
+        free(deleted_rows);
+        deleted_rows = next;
+    }
+    deleted_tail = &deleted_rows;
     automatic = failing = full = false;
 }

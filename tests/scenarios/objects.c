@@ -51,7 +51,7 @@ static json_t *annotations_of(const struct words *words, int first) {
     return annotations;
 }
 
-/* owner=KIND/NAME/UID */
+/* owner=KIND/NAME/UID, or KIND.GROUP/NAME/UID for one that is not of the group batch */
 static json_t *owners_of(const struct scenario *s, const char *text) {
     char kind[TEXT_MAX], *name = NULL, *uid = NULL;
     snprintf(kind, sizeof kind, "%s", text);
@@ -61,8 +61,12 @@ static json_t *owners_of(const struct scenario *s, const char *text) {
         scenario_fail(s, "owner= wants KIND/NAME/UID");
     *name++ = '\0';
     *uid++ = '\0';
-    return json_pack("[{s:s, s:s, s:s, s:s, s:b}]", "apiVersion", "batch/v1", "kind", kind, "name", name, "uid", uid,
-            "controller", 1);
+    char *dot = strchr(kind, '.'), api[TEXT_MAX + 8];
+    if (dot)
+        *dot++ = '\0';
+    snprintf(api, sizeof api, "%s/v1", dot ? dot : "batch");
+    return json_pack(
+            "[{s:s, s:s, s:s, s:s, s:b}]", "apiVersion", api, "kind", kind, "name", name, "uid", uid, "controller", 1);
 }
 
 static json_t *metadata_of(const struct scenario *s, const struct words *words, int first) {
@@ -127,8 +131,23 @@ static json_t *cronjob_of(const struct scenario *s, const struct words *words, i
         json_array_append_new(active, json_pack("{s:s, s:s}", "kind", "Job", "uid", uid));
     json_object_set_new(status, "active", active);
     set_time(s, words, "success", status, "lastSuccessfulTime");
+    set_time(s, words, "scheduled", status, "lastScheduleTime");
     return json_pack("{s:s, s:s, s:o, s:o}", "apiVersion", "batch/v1", "kind", "CronJob", "metadata",
             metadata_of(s, words, first), "status", status);
+}
+
+/* lease NS/NAME rv= [holder=ID|me] [renewed=TEXT] [duration=SECONDS] */
+static json_t *lease_of(const struct scenario *s, const struct words *words, int first) {
+    json_t *spec = json_object();
+    const char *holder = words_value(words, "holder"), *duration = words_value(words, "duration");
+    json_object_set_new(spec, "holderIdentity",
+            json_string(!holder                     ? ""
+                        : strcmp(holder, "me") == 0 ? s->holder
+                                                    : holder));
+    json_object_set_new(spec, "leaseDurationSeconds", json_integer(duration ? words_number(s, duration) : 15));
+    set_text(words, "renewed", spec, "renewTime");
+    return json_pack("{s:s, s:s, s:o, s:o}", "apiVersion", "coordination.k8s.io/v1", "kind", "Lease", "metadata",
+            metadata_of(s, words, first), "spec", spec);
 }
 
 json_t *object_make(const struct scenario *s, const struct words *words, int first) {
@@ -142,6 +161,8 @@ json_t *object_make(const struct scenario *s, const struct words *words, int fir
     const char *kind = words_need(s, words, first, "job, namespace, cronjob or {JSON}");
     if (strcmp(kind, "job") == 0)
         object = job_of(s, words, first);
+    else if (strcmp(kind, "lease") == 0)
+        object = lease_of(s, words, first);
     else if (strcmp(kind, "cronjob") == 0)
         object = cronjob_of(s, words, first);
     else if (strcmp(kind, "namespace") == 0)
