@@ -188,7 +188,7 @@ static void delete_begins(struct machine *m, const struct route *route, const ch
     int job = read_delete(route, body, &e);
     check_row(m, job, &e->job);
     check_policy(m, job, &e->job);
-    if (m->stopping)
+    if (m->stopping && !world->flavor.second_token) /* a new token, and what was under way is asked for once more */
         violated(AFTER_STOP, "Job number %d is deleted after the stop of machine %d", job, m->index);
     if (m->open_job_requests > m->most_in_flight)
         violated(BOUNDED, "%d requests are in flight, and %lld may be", m->open_job_requests,
