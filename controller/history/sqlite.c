@@ -84,11 +84,9 @@ int sqlite_failed(struct sqlite *sqlite, struct error *err, const char *doing) {
     case SQLITE_PERM:
         return failed_system(sqlite, err, doing);
     case SQLITE_ERROR:
-        if (strncmp(message, "no such ", 8) == 0)
-            return error_set(err, ERROR_FORMAT,
-                    "register %s: cannot %s: %s: its tables are not as Sexton made them" DAMAGED_ADVICE, sqlite->path,
-                    doing, message);
-        break;
+        return error_set(err, ERROR_FORMAT,
+                "register %s: cannot %s: %s: its tables are not as Sexton made them" DAMAGED_ADVICE, sqlite->path,
+                doing, message);
     default:
         break;
     }
@@ -137,21 +135,23 @@ static void sqlite_interrupt(struct history *history) {
     sqlite3_interrupt(sqlite->db);
 }
 
-/* Under our feet somebody began another WAL on the same file: what is in ours must not get in between. */
-static bool is_foreign_now(const struct sqlite *sqlite) {
+/* Somebody began another WAL on the same file under our feet, or cut it short: what is in our WAL must not get in
+ * between. A file that was moved still gets what is its own. */
+static bool is_tampered_with(const struct sqlite *sqlite) {
     char beside[PATH_MAX];
     struct path_identity file = path_identify(sqlite->path);
     struct path_identity wal = path_identify(path_beside(sqlite->path, "-wal", beside));
     struct path_identity shm = path_identify(path_beside(sqlite->path, "-shm", beside));
-    return path_is_same(&file, &sqlite->file) &&
-           ((wal.there && !path_is_same(&wal, &sqlite->wal)) || (shm.there && !path_is_same(&shm, &sqlite->shm)));
+    return sqlite->file.there && path_is_same(&file, &sqlite->file) &&
+           (file.size < sqlite->file.size || (wal.there && !path_is_same(&wal, &sqlite->wal)) ||
+                   (shm.there && !path_is_same(&shm, &sqlite->shm)));
 }
 
 static void sqlite_close(struct history *history) {
     struct sqlite *sqlite = (struct sqlite *)history;
     for (int i = 0; i < STATEMENTS; i++)
         sqlite3_finalize(sqlite->statements[i]);
-    if (sqlite->db && sqlite->file.there && is_foreign_now(sqlite))
+    if (sqlite->db && is_tampered_with(sqlite))
         sqlite3_db_config(sqlite->db, SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1, NULL);
     else if (sqlite->db && sqlite3_db_readonly(sqlite->db, "main") == 0) {
         /* Readers may keep the WAL alive: then at least leave it empty. A file that was moved gets what is its own. */

@@ -86,10 +86,11 @@ enum run_state sqlite_read_state(sqlite3_stmt *statement, int at);
 /* From column 0 on. Strings are borrowed from the statement. */
 void sqlite_read_run(sqlite3_stmt *statement, struct run *run);
 void sqlite_read_fate(sqlite3_stmt *statement, int at, struct history_fate *fate);
-/* Copies of its strings in place of those borrowed; then to be freed with sqlite_free_run. On failure nothing is to be
- * freed. */
-int sqlite_own_run(struct run *run, struct error *err) must_check;
-void sqlite_free_run(struct run *run);
+/* Copies of its strings, and of cluster, in place of those borrowed; -1 without memory, and then nothing is to be
+ * freed.
+ */
+int sqlite_own_run(struct run *run, const char **cluster) must_check;
+void sqlite_free_run(struct run *run, const char *cluster);
 
 /* ---- sqlite_write.c ---- */
 
