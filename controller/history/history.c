@@ -81,6 +81,12 @@ bool history_identity_differs(const struct history_identity *before, const struc
            now->born_ns != before->born_ns;
 }
 
+int history_verify(struct history *history, int64_t now_ms, bool quick, struct history_verified *ret,
+        int (*each)(void *arg, const struct history_finding *finding, struct error *err), void *arg,
+        struct error *err) {
+    return history->backend->verify(history, now_ms, quick, ret, each, arg, err);
+}
+
 void history_interrupt(struct history *history) {
     history->backend->interrupt(history);
 }

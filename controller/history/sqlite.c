@@ -235,6 +235,7 @@ static const struct history_backend backend = {
         .each = sqlite_each,
         .interrupt = sqlite_interrupt,
         .check = sqlite_check,
+        .verify = sqlite_verify,
         .identify = sqlite_identify,
 };
 

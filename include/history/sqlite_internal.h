@@ -6,6 +6,7 @@
  *   sqlite_row.c     a row's columns, bound and read
  *   sqlite_write.c   requests applied, old rows removed
  *   sqlite_read.c    rows looked for
+ *   sqlite_verify.c  is all of it as it should be
  */
 #pragma once
 
@@ -109,4 +110,10 @@ int sqlite_each_recreated(struct history *history, const char *cluster, int64_t 
         struct error *err) must_check;
 int sqlite_each(struct history *history, const struct history_query *query,
         int (*each)(void *arg, const struct history_row *row, struct error *err), void *arg,
+        struct error *err) must_check;
+
+/* ---- sqlite_verify.c ---- */
+
+int sqlite_verify(struct history *history, int64_t now_ms, bool quick, struct history_verified *ret,
+        int (*each)(void *arg, const struct history_finding *finding, struct error *err), void *arg,
         struct error *err) must_check;
