@@ -138,7 +138,8 @@ static int tell_schema(struct verification *v, bool missing, const char *type, c
     struct history_finding finding = {.check = missing ? "tables" : "more-tables",
             .is_problem = missing,
             .means = "a table, index or view is missing or is not as Sexton made it",
-            .advice = "put a backup in its place, or move it aside to begin a new one",
+            .advice = "put a backup in its place, or move it aside to begin a new one; without an index it works, but "
+                      "slowly",
             .detail = detail};
     if (!missing) {
         finding.means = "there is a table, index, view or trigger that is not Sexton's";

@@ -22,6 +22,10 @@ enum history_mode {
 /* location: "sqlite:/path/to/file.db". Errors say what to do (path not writable, not a database, made by a newer
  * version, migration failed). */
 int history_open(const char *location, enum history_mode mode, struct history **ret, struct error *err) must_check;
+/* Whether a register could be written at this location now, or made there; else why not. Changes nothing. *ret_there is
+ * false, and 0 returned, when this machine has neither it nor a folder for it. */
+int history_probe(const char *location, bool *ret_there, struct error *err) must_check;
+
 /* NULL is fine. */
 void history_close(struct history *history);
 

@@ -307,6 +307,37 @@ START_TEST(whoever_takes_the_rows_slowly_keeps_nothing_from_being_folded_in) {
 }
 END_TEST
 
+static void expect_probe(bool wanted_there, const char *says) {
+    struct error err = {0};
+    bool there = !wanted_there;
+    int result = history_probe(fixture_location, &there, &err);
+    ck_assert_int_eq(result, says ? -1 : 0);
+    ck_assert(there == wanted_there);
+    ck_assert_contains(err.text, says ? says : "");
+}
+
+START_TEST(a_probe_tells_whether_it_could_be_written_and_changes_nothing) {
+    expect_probe(true, NULL);
+    ck_assert_int_eq(access(fixture_path, F_OK), -1);
+    struct history *history = open_with_a_run();
+    expect_probe(true, NULL);
+    sqlite3 *db;
+    ck_assert_int_eq(sqlite3_open(fixture_path, &db), SQLITE_OK);
+    ck_assert_int_eq(sqlite3_exec(db, "BEGIN IMMEDIATE", NULL, NULL, NULL), SQLITE_OK);
+    expect_probe(true, "has kept it locked for more than 1 s");
+    sqlite3_close(db);
+    apply_ok(history, make_record("u2", "1"));
+    history_close(history);
+    fixture_sql("PRAGMA user_version = 9");
+    expect_probe(true, "made by a newer Sexton");
+    overwrite(fixture_path, 0, 100);
+    expect_probe(true, "not a database at all");
+    ck_assert_int_eq(unlink(fixture_path), 0);
+    snprintf(fixture_location, sizeof fixture_location, "sqlite:%s/none/history.db", fixture_folder);
+    expect_probe(false, NULL);
+}
+END_TEST
+
 /* ---- a file system of the test's own, where root may make one ---- */
 
 static bool mount_small(unsigned long flags) {
@@ -324,6 +355,7 @@ START_TEST(a_full_file_system_is_told_and_work_goes_on_when_there_is_room) {
     while (write(fd, block, sizeof block) == sizeof block)
         continue;
     close(fd);
+    expect_probe(true, "its disk is full");
     struct error err = {0};
     int i = 0, result = 0;
     for (; i < 100 && result == 0; i++) {
@@ -379,6 +411,7 @@ Suite *suite_store_stress(void) {
     tcase_add_test(tests, who_holds_the_lock_is_named);
     tcase_add_test(tests, a_reader_that_never_ends_cannot_fill_the_disk);
     tcase_add_test(tests, whoever_takes_the_rows_slowly_keeps_nothing_from_being_folded_in);
+    tcase_add_test(tests, a_probe_tells_whether_it_could_be_written_and_changes_nothing);
     tcase_add_test(tests, a_full_file_system_is_told_and_work_goes_on_when_there_is_room);
     tcase_add_test(tests, a_read_only_file_system_is_told_and_work_goes_on_when_it_can_be_written);
     suite_add_tcase(suite, tests);
