@@ -49,6 +49,7 @@ static const struct {
         {"clocks", suite_clocks, 2},
         {"broken", suite_broken, 2},
         {"silent", suite_silent, 2},
+        {"http2", suite_http2, 2},
         {"limits", suite_limits, 2},
         {"faults", suite_faults, 4},
         {"changes", suite_changes, 2},

@@ -9,12 +9,13 @@
 #include "harness.h"
 #include "sexton.h"
 
-Suite *suite_policy(void);          /* what goes, when, and what stays */
-Suite *suite_guards(void);          /* Jobs that others look after, and names that come back */
-Suite *suite_changes(void);         /* Jobs, Namespaces and people that change their minds */
-Suite *suite_faults(void);          /* requests that go wrong */
-Suite *suite_broken(void);          /* answers that break off, or are rubbish */
-Suite *suite_silent(void);          /* answers that crawl, or never come */
+Suite *suite_policy(void);  /* what goes, when, and what stays */
+Suite *suite_guards(void);  /* Jobs that others look after, and names that come back */
+Suite *suite_changes(void); /* Jobs, Namespaces and people that change their minds */
+Suite *suite_faults(void);  /* requests that go wrong */
+Suite *suite_broken(void);  /* answers that break off, or are rubbish */
+Suite *suite_silent(void);  /* answers that crawl, or never come */
+Suite *suite_http2(void);
 Suite *suite_watching(void);        /* lists and watches that go wrong */
 Suite *suite_process(void);         /* signals and restarts */
 Suite *suite_restarts(void);        /* an API server that goes and comes back */
