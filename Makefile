@@ -34,7 +34,7 @@ ALL_C    := $(shell find controller include tests -name '*.[ch]' 2>/dev/null)
 
 .DEFAULT_GOAL := all
 .DELETE_ON_ERROR:
-.PHONY: FORCE all help demo run check check-variant lint coverage e2e bench fuzz format install uninstall clean \
+.PHONY: FORCE all help demo run check check-variant lint coverage e2e soak bench fuzz format install uninstall clean \
 	packages-build packages-demo packages-check packages-e2e
 
 help: ## list the targets
@@ -149,6 +149,10 @@ $(BUILD)/e2e-proxy: $(BUILD)/tests/e2e/proxy.o
 
 e2e: packages-e2e all $(BUILD)/e2e-proxy ## tests on a real kube-apiserver and etcd
 	tests/e2e/run
+
+soak: packages-check ## what takes minutes: 100,000 Jobs, silent peers and failing requests by the clock on the wall
+	@$(MAKE) --no-print-directory -s -j$$(nproc) $(BUILD)/sexton $(BUILD)/kubesim $(SHIMS) $(BUILD)/integration
+	SEXTON_BIN=$(BUILD)/sexton KUBESIM_BIN=$(BUILD)/kubesim $(BUILD)/integration soak soak-minutes soak-bounds
 
 bench: packages-e2e all ## measurements on a real kube-apiserver and etcd
 	tests/bench/run

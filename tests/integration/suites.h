@@ -27,10 +27,13 @@ Suite *suite_limits(void); /* rates, and a register that does not keep up */
 Suite *suite_lease(void);  /* several controllers */
 Suite *suite_sweep(void);
 Suite *suite_plan(void);
-Suite *suite_input(void);      /* bad input of every kind */
-Suite *suite_commands(void);   /* check, history, help */
-Suite *suite_server(void);     /* what kubesim promises */
-Suite *suite_connecting(void); /* TLS, tokens, plugins, what is no API server */
+Suite *suite_input(void);    /* bad input of every kind */
+Suite *suite_commands(void); /* check, history, help */
+Suite *suite_soak(void);     /* a hundred thousand Jobs */
+Suite *suite_soak_bounds(void);
+Suite *suite_soak_minutes(void); /* what takes minutes by the clock on the wall */
+Suite *suite_server(void);       /* what kubesim promises */
+Suite *suite_connecting(void);   /* TLS, tokens, plugins, what is no API server */
 
 /* tests: NULL-terminated. */
 Suite *suite_of(const char *name, const TTest *const tests[]);
