@@ -26,6 +26,7 @@ OBJECTS  := $(SOURCES:%.c=$(BUILD)/%.o)
 SIM      := $(sort $(wildcard tests/kubesim/sim_*.c))
 UNIT     := $(sort $(wildcard tests/unit/*.c))
 SCENARIOS := $(sort $(wildcard tests/scenarios/*.c))
+SIMULATION := $(sort $(wildcard tests/sim/*.c))
 INTEGRATION := $(sort $(wildcard tests/integration/*.c))
 SHIMS    := $(patsubst tests/shims/%.c,$(BUILD)/shim-%.so,$(sort $(wildcard tests/shims/*.c)))
 FUZZ     := $(patsubst tests/fuzz/fuzz_%.c,%,$(sort $(wildcard tests/fuzz/fuzz_*.c)))
@@ -101,11 +102,15 @@ $(BUILD)/torture-scenarios: $(BUILD)/tests/torture/scenarios.o $(BUILD)/tests/to
 $(BUILD)/torture: $(BUILD)/tests/torture/main.o $(BUILD)/tests/torture/paths.o $(BUILD)/tests/torture/alloc.o $(OBJECTS)
 	$(CC) $(ALL_CFLAGS) -rdynamic $^ $(EXTRA_LDFLAGS) $(LIBS) -o $@
 
+# The same three, but for machines of which there are several.
+$(BUILD)/sim: $(SIMULATION:%.c=$(BUILD)/%.o) $(filter-out $(SCENARIO_FAKES:%=$(BUILD)/%),$(OBJECTS))
+	$(CC) $(ALL_CFLAGS) $^ $(EXTRA_LDFLAGS) $(filter-out -lev -lcurl,$(LIBS)) -o $@
+
 $(BUILD)/integration: $(INTEGRATION:%.c=$(BUILD)/%.o) $(OBJECTS)
 	$(CC) $(ALL_CFLAGS) $^ $(EXTRA_LDFLAGS) $(LIBS) $$(pkg-config --libs check) -o $@
 
 # Preloaded by tests. Never with a sanitizer of its own: it comes before theirs.
-$(BUILD)/shim-%.so: tests/shims/%.c | packages-build
+$(BUILD)/shim-%.so: tests/shims/%.c tests/shims/clock.h | packages-build
 	@mkdir -p $(@D)
 	$(CC) -std=gnu17 -D_GNU_SOURCE $(WARNINGS) -O2 -g -fPIC -shared $< -o $@
 
@@ -140,7 +145,10 @@ lint: packages-check ## clang-tidy, cppcheck, layering, clang-format
 coverage: packages-check ## line coverage of controller/, from the tests of 'make check'
 	@tests/coverage build/coverage
 
-e2e: packages-e2e all ## tests on a real kube-apiserver and etcd
+$(BUILD)/e2e-proxy: $(BUILD)/tests/e2e/proxy.o
+	$(CC) $(ALL_CFLAGS) $^ $(EXTRA_LDFLAGS) -o $@
+
+e2e: packages-e2e all $(BUILD)/e2e-proxy ## tests on a real kube-apiserver and etcd
 	tests/e2e/run
 
 bench: packages-e2e all ## measurements on a real kube-apiserver and etcd

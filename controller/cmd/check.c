@@ -14,6 +14,7 @@
 #include "base/text.h"
 #include "cmd/commands.h"
 #include "cmd/common.h"
+#include "cmd/engine.h"
 #include "history/history.h"
 #include "kube/client.h"
 #include "kube/discovery.h"
@@ -21,13 +22,25 @@
 /* What this configuration needs: in each Namespace of its list, or in all. */
 static const struct need {
     const char *verb, *group, *resource;
-    enum { IN_NAMESPACE, THE_NAMESPACE /* itself; all of them without a list */, KUBE_SYSTEM /* once */ } where;
+    enum {
+        IN_NAMESPACE,
+        THE_NAMESPACE, /* itself; all of them without a list */
+        KUBE_SYSTEM,   /* once */
+        LEASE          /* once; in the Lease's own Namespace */
+    } where;
 } needs[] = {
-        {"list", "batch", "jobs", IN_NAMESPACE}, {"watch", "batch", "jobs", IN_NAMESPACE},
-        {"get", "batch", "jobs", IN_NAMESPACE}, {"delete", "batch", "jobs", IN_NAMESPACE},
-        {"list", "batch", "cronjobs", IN_NAMESPACE}, {"watch", "batch", "cronjobs", IN_NAMESPACE},
-        {"list", "", "namespaces", THE_NAMESPACE}, {"watch", "", "namespaces", THE_NAMESPACE},
+        {"list", "batch", "jobs", IN_NAMESPACE},
+        {"watch", "batch", "jobs", IN_NAMESPACE},
+        {"get", "batch", "jobs", IN_NAMESPACE},
+        {"delete", "batch", "jobs", IN_NAMESPACE},
+        {"list", "batch", "cronjobs", IN_NAMESPACE},
+        {"watch", "batch", "cronjobs", IN_NAMESPACE},
+        {"list", "", "namespaces", THE_NAMESPACE},
+        {"watch", "", "namespaces", THE_NAMESPACE},
         {"get", "", "namespaces", KUBE_SYSTEM}, /* its uid names the cluster in the register */
+        {"get", "coordination.k8s.io", "leases", LEASE},
+        {"create", "coordination.k8s.io", "leases", LEASE},
+        {"update", "coordination.k8s.io", "leases", LEASE},
 };
 #define NEEDS (sizeof needs / sizeof needs[0])
 
@@ -52,6 +65,7 @@ static const struct option_spec options[] = {
         COMMON_CLUSTER_OPTIONS,
         COMMON_SCOPE_OPTIONS,
         COMMON_STORE_OPTION,
+        COMMON_LEASE_OPTION,
         {"reference", 0, NULL, "print every configuration option, and do nothing else"},
         {NULL, 0, NULL, NULL},
 };
@@ -93,14 +107,32 @@ static void ask_next(struct check_command *c);
 
 /* The object that is asked about by name, "" for all. */
 static const char *name_of(const struct check_command *c, const struct need *need) {
-    return need->where == KUBE_SYSTEM ? "kube-system" : need->where == THE_NAMESPACE ? c->namespace : "";
+    switch (need->where) {
+    case KUBE_SYSTEM:
+        return "kube-system";
+    case THE_NAMESPACE:
+        return c->namespace;
+    case LEASE:
+        /* What is yet to be created has no name to the authorizer. */
+        return strcmp(need->verb, "create") == 0 ? "" : c->config->lease_name;
+    case IN_NAMESPACE:
+        break;
+    }
+    return "";
+}
+
+/* The Namespace that it is in, "" for none or all. */
+static const char *namespace_of(const struct check_command *c, const struct need *need) {
+    return need->where == IN_NAMESPACE ? c->namespace
+           : need->where == LEASE      ? engine_lease_namespace(c->config, c->kube_config)
+                                       : "";
 }
 
 static void describe(const struct check_command *c, const struct need *need, char text[256]) {
     const char *name = name_of(c, need);
-    bool inside = need->where == IN_NAMESPACE && *c->namespace;
+    const char *namespace = namespace_of(c, need);
     snprintf(text, 256, "%s %s%s%s%s%s%s%s", need->verb, need->resource, *need->group ? "." : "", need->group,
-            *name ? " " : "", name, inside ? " in " : "", inside ? c->namespace : "");
+            *name ? " " : "", name, *namespace ? " in " : "", namespace);
 }
 
 static void on_review(void *arg, const struct client_answer *answer) {
@@ -133,8 +165,14 @@ static bool next_namespace(struct check_command *c) {
     return true;
 }
 
+static bool is_needed(const struct check_command *c, const struct need *need) {
+    bool once = need->where == KUBE_SYSTEM || need->where == LEASE;
+    return !(once && !c->first_namespace) && !(need->where == KUBE_SYSTEM && *c->config->cluster) &&
+           !(need->where == LEASE && !c->config->leader_elect);
+}
+
 static void ask_next(struct check_command *c) {
-    while (c->next < NEEDS && needs[c->next].where == KUBE_SYSTEM && (!c->first_namespace || *c->config->cluster))
+    while (c->next < NEEDS && !is_needed(c, &needs[c->next]))
         c->next++;
     if (c->next == NEEDS) {
         c->next = 0;
@@ -148,7 +186,7 @@ static void ask_next(struct check_command *c) {
     struct strbuf body = STRBUF_INIT(2048);
     strbuf_add_text(&body, "{\"apiVersion\":\"authorization.k8s.io/v1\",\"kind\":\"SelfSubjectAccessReview\",\"spec\":"
                            "{\"resourceAttributes\":{\"namespace\":");
-    text_add_json(&body, need->where == IN_NAMESPACE ? c->namespace : "");
+    text_add_json(&body, namespace_of(c, need));
     strbuf_add_text(&body, ",\"name\":");
     text_add_json(&body, name_of(c, need));
     strbuf_add_format(

@@ -23,6 +23,7 @@
 static const char *check_namespaces(const char *text);
 static const char *check_selector(const char *text);
 static const char *check_store(const char *text);
+static const char *check_owners(const char *text);
 static const char *check_lease_namespace(const char *text);
 static const char *check_lease_name(const char *text);
 
@@ -48,6 +49,13 @@ const struct config_option config_options[] = {
         {"sexton", "cronjob-settle", KIND_DURATION, "60s", 0, SETTLE_MAX_MS, NULL, true,
                 AT_WITH_LINE(policy.cronjob_settle_ms, policy.cronjob_settle_line),
                 "longest wait for a CronJob to take note of its finished Job"},
+        {"sexton", "hooks", KIND_KEEP, "keep", 0, 0, NULL, true, AT(policy.keep_hooks),
+                "Jobs that are hooks of Helm or Argo CD: leave them to their tool, or treat them like others"},
+        {"sexton", "owners", KIND_LIST, "", 0, 0, check_owners, true, AT(policy.owners),
+                "owners, as globs of Kind or Kind.group, whose Jobs may be deleted although they may be run again"},
+        {"sexton", "recreate-limit", KIND_NUMBER, "3", 0, 1000, NULL, true,
+                AT_WITH_LINE(policy.recreate_limit, policy.recreate_limit_line),
+                "back off from a name that came back right after its deletion this often in a row; 0: never"},
         {"sexton", "leader-elect", KIND_BOOL, "true", 0, 0, NULL, false, AT(leader_elect),
                 "delete only while holding a Lease, so that of several controllers one acts"},
         {"sexton", "lease-name", KIND_TEXT, "sexton", 0, 0, check_lease_name, false, AT(lease_name),
@@ -156,6 +164,19 @@ static const char *check_selector(const char *text) {
     return in_set || (empty && *text) ? wrong : NULL;
 }
 
+/* A Kind starts with a capital letter: "jobsets" would match nothing, ever. */
+static const char *check_owners(const char *text) {
+    size_t len;
+    for (const char *word; (word = text_list_next(&text, &len));) {
+        bool is_kind = len < OWNER_TEXT_MAX && ((*word >= 'A' && *word <= 'Z') || strchr("*?[", *word));
+        for (size_t i = 0; i < len && is_kind; i++)
+            is_kind = isalnum((unsigned char)word[i]) || strchr("-.*?[]!^", word[i]);
+        if (!is_kind)
+            return "is not a list of kinds (like JobSet.jobset.x-k8s.io, Workflow.* or *)";
+    }
+    return NULL;
+}
+
 static const char *check_lease_namespace(const char *text) {
     return !*text || is_dns_label(text, strlen(text)) ? NULL : "is not the name of a namespace";
 }
@@ -261,6 +282,12 @@ static int set_value(const struct config_option *option, const char *value, int 
         else
             *(bool *)at = strcmp(value, "true") == 0;
         break;
+    case KIND_KEEP:
+        if (strcmp(value, "keep") != 0 && strcmp(value, "delete") != 0)
+            why = "is neither keep nor delete";
+        else
+            *(bool *)at = strcmp(value, "keep") == 0;
+        break;
     case KIND_LOG_LEVEL:
         if (!log_level_parse(value, at))
             why = "is not debug, info, warn or error";
@@ -303,6 +330,7 @@ static size_t size_of_kind(enum config_kind kind) {
             [KIND_NUMBER] = sizeof(int64_t),
             [KIND_DURATION] = sizeof(int64_t),
             [KIND_BOOL] = sizeof(bool),
+            [KIND_KEEP] = sizeof(bool),
             [KIND_LOG_LEVEL] = sizeof(enum log_level),
             [KIND_LOG_FORMAT] = sizeof(enum log_format),
             [KIND_PREFIX] = ANNOTATION_PREFIX_MAX,
@@ -323,6 +351,7 @@ bool config_option_equal(const struct config_option *option, const void *config,
     case KIND_NUMBER:
     case KIND_DURATION:
     case KIND_BOOL:
+    case KIND_KEEP:
     case KIND_LOG_LEVEL:
     case KIND_LOG_FORMAT:
         break;
@@ -361,6 +390,8 @@ static const char *type_text(const struct config_option *option, char *buf, size
         return "list";
     case KIND_BOOL:
         return "true|false";
+    case KIND_KEEP:
+        return "keep|delete";
     case KIND_LOG_LEVEL:
         return "debug|info|warn|error";
     case KIND_LOG_FORMAT:

@@ -18,8 +18,9 @@
 #include "kube/lease.h"
 
 #define SKEW_TOLD_MS 5000 /* a clock that is off by more is worth a line in the log */
-#define SKEW_OVER_MS 2500 /* and is news again only after it was off by less: at the limit, it would be told for ever \
-                           */
+#define SKEW_OVER_MS \
+    2500 /* and is news again only after it was off by less: at the limit, it would be told for ever \
+          */
 #define PASS_ATTEMPTS 3
 #define PASS_STORE_GRACE_MS 30000 /* one pass: a register that cannot be written for this long ends it */
 #define HOST_MAX 64               /* of a host name in the holder's identity */
@@ -67,13 +68,16 @@ static void wake(void *arg) {
 static void on_answer(void *arg, const struct client_answer *answer) {
     struct request *request = arg;
     struct engine *e = request->engine;
-    const struct reconcile_answer a = {.status = answer->status,
+    struct reconcile_answer a = {.status = answer->status,
             .sent = answer->sent,
             .withheld = answer->withheld,
             .retry_after_ms = answer->retry_after_ms,
             .message = answer->message,
             .body = answer->body};
     DL_DELETE(e->requests, request);
+    /* The API server says what it did by an object. Who says yes without one is something before it. */
+    if (answer->status / 100 == 2 && !json_string_value(json_object_get(answer->body, "kind")))
+        a.status = 0;
     if (request->is_delete)
         reconcile_on_delete(e->reconcile, request->uid, &a);
     else
@@ -169,6 +173,13 @@ static void on_store_failing(void *arg, const char *why) {
         loop_timer_stop(e->store_timer);
 }
 
+/* The writer has logged it. What is still there is recorded again. */
+static void on_store_anew(void *arg) {
+    struct engine *e = arg;
+    reconcile_register_is_new(e->reconcile);
+    feeds_relist_jobs(e->feeds);
+}
+
 static void on_store_room(void *arg) {
     struct engine *e = arg;
     feeds_resume(e->feeds);
@@ -259,6 +270,12 @@ static void on_lease_released(void *arg) {
         e->handler.finished(e->handler.arg, e->why.kind != ERROR_NONE ? &e->why : NULL);
 }
 
+const char *engine_lease_namespace(const struct config *config, const struct kube_config *kube_config) {
+    if (*config->lease_namespace)
+        return config->lease_namespace;
+    return kube_config->namespace && *kube_config->namespace ? kube_config->namespace : "default";
+}
+
 /* client-go's manner: the host, which in a Pod is the Pod's name, and what no other process has. */
 static int create_lease(struct engine *e, struct error *err) {
     char host[HOST_MAX] = "", identity[LEASE_IDENTITY_MAX];
@@ -267,9 +284,7 @@ static int create_lease(struct engine *e, struct error *err) {
     snprintf(identity, sizeof identity, "%s_%08llx%08llx", host, (unsigned long long)random_below(1ull << 32),
             (unsigned long long)random_below(1ull << 32));
     const struct config *config = e->config;
-    const char *fallback =
-            e->kube_config->namespace && *e->kube_config->namespace ? e->kube_config->namespace : "default";
-    e->lease_namespace = *config->lease_namespace ? config->lease_namespace : fallback;
+    e->lease_namespace = engine_lease_namespace(config, e->kube_config);
     const struct lease_settings settings = {.namespace = e->lease_namespace,
             .name = config->lease_name,
             .identity = identity,
@@ -281,6 +296,10 @@ static int create_lease(struct engine *e, struct error *err) {
             .taken = on_lease_taken,
             .failed = on_lease_failed,
             .released = on_lease_released};
+    /* What left in time must not arrive when another may hold the lease, should the network keep it back so long. */
+    int64_t slack_ms = config->lease_duration_ms - config->renew_deadline_ms;
+    if (slack_ms < HTTP_TCP_USER_TIMEOUT_MS)
+        client_set_user_timeout(e->client, slack_ms);
     e->lease = lease_create(e->loop, e->client, &settings, &handler, err);
     return e->lease ? 0 : -1;
 }
@@ -308,6 +327,8 @@ static void on_date(void *arg, int64_t sent_ms, int64_t received_ms, int64_t dat
     struct skew *skew = reconcile_skew(e->reconcile);
     bool was_known = skew->known;
     skew_sample(skew, sent_ms, received_ms, date_ms);
+    if (e->writer)
+        writer_set_skew(e->writer, skew);
     int64_t off_ms = skew_from_wall(skew, clock_wall_ms(), clock_mono_ms());
     bool far = off_ms > SKEW_TOLD_MS || off_ms < -SKEW_TOLD_MS;
     if (far && !e->skew_told)
@@ -323,8 +344,34 @@ static int take_open_row(void *arg, const struct history_open_run *run, struct e
     int source = feeds_find_source(e->feeds, run->namespace);
     if (source < 0)
         return 0; /* another controller's Namespace */
+    /* One that held the lease meanwhile may have asked for what was due. */
+    bool maybe_asked = e->lease && run->due_at_ms != TIME_NONE && run->due_at_ms <= clock_wall_ms();
+    enum run_state state = maybe_asked ? RUN_DELETING : run->state;
     return reconcile_add_open_row(
-            e->reconcile, run->namespace, run->job_name, run->job_uid, run->state, (uint16_t)source, err);
+            e->reconcile, run->namespace, run->job_name, run->job_uid, state, (uint16_t)source, err);
+}
+
+static int take_recreated(void *arg, const struct history_recreated_run *run, struct error *err) {
+    struct engine *e = arg;
+    (void)err;
+    reconcile_note_deleted(e->reconcile, run->namespace, run->job_name, run->created_at_ms, run->deleted_at_ms);
+    return 0;
+}
+
+/* What was deleted and created again before the start. In a dry run the register serves if it is there. */
+static int learn_recreated(struct engine *e, struct error *err) {
+    const char *cluster = e->discovered.cluster;
+    int64_t since_ms = clock_wall_ms() - RECREATED_LOOKBACK_MS;
+    int min_rows = e->config->policy.recreate_limit == 1 ? 1 : 2; /* what came once came back never */
+    if (e->writer)
+        return writer_each_recreated(e->writer, cluster, since_ms, min_rows, take_recreated, e, err);
+    struct history *history = NULL;
+    struct error why = {0};
+    if (history_open(e->config->store, HISTORY_READ, &history, &why) < 0 ||
+            history_each_recreated(history, cluster, since_ms, min_rows, take_recreated, e, &why) < 0)
+        log_debug("which names come back is not known without the register", log_text("error", why.text));
+    history_close(history);
+    return 0;
 }
 
 static int start_feeds(struct engine *e, struct error *err) {
@@ -333,6 +380,8 @@ static int start_feeds(struct engine *e, struct error *err) {
                 writer_each_open(e->writer, e->discovered.cluster, take_open_row, e, err) < 0)
             return -1;
     }
+    if (learn_recreated(e, err) < 0)
+        return -1;
     return feeds_start(e->feeds, e->client, &e->discovered, err);
 }
 
@@ -410,8 +459,12 @@ static int build(struct engine *e, struct error *err) {
             .arg = e, .delete_job = delete_job, .get_job = get_job, .submit = e->dry_run ? NULL : submit, .wake = wake};
     const struct client_handler client_handler = {.arg = e, .date = on_date};
     const struct writer_settings writer_settings = {.location = config->store, .retention_ms = config->retention_ms};
-    const struct writer_handler writer_handler = {
-            .arg = e, .durable = on_durable, .failing = on_store_failing, .room = on_store_room, .refused = on_refused};
+    const struct writer_handler writer_handler = {.arg = e,
+            .durable = on_durable,
+            .failing = on_store_failing,
+            .anew = on_store_anew,
+            .room = on_store_room,
+            .refused = on_refused};
     const struct feeds_handler feeds_handler = {
             .arg = e, .progressed = wake, .synced = on_synced, .has_room = has_room};
     if (!(e->timer = loop_timer_create(e->loop, on_timer, e, err)) ||
@@ -505,6 +558,10 @@ void engine_config_changed(struct engine *e) {
 
 const struct store *engine_store(const struct engine *e) {
     return reconcile_store(e->reconcile);
+}
+
+const struct recreated *engine_recreated(const struct engine *e) {
+    return reconcile_recreated(e->reconcile);
 }
 
 int64_t engine_server_ahead_ms(const struct engine *e) {

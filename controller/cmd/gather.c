@@ -51,6 +51,7 @@ int gather_from_server(
         return -1;
     }
     ret->store = engine_store(ret->engine);
+    ret->recreated = engine_recreated(ret->engine);
     ret->server_ahead_ms = engine_server_ahead_ms(ret->engine);
     ret->missing_namespace = NAMESPACE_UNKNOWN;
     return 0;

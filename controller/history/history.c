@@ -68,6 +68,19 @@ int history_each(struct history *history, const struct history_query *query,
     return history->backend->each(history, query, each, arg, err);
 }
 
+int history_check(struct history *history, struct error *err) {
+    return history->backend->check(history, err);
+}
+
+void history_identify(const struct history *history, struct history_identity *ret) {
+    history->backend->identify(history, ret);
+}
+
+bool history_identity_differs(const struct history_identity *before, const struct history_identity *now) {
+    return now->created || now->place != before->place || now->number != before->number ||
+           now->born_ns != before->born_ns;
+}
+
 void history_interrupt(struct history *history) {
     history->backend->interrupt(history);
 }

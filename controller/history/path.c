@@ -3,11 +3,15 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/statvfs.h>
 #include <unistd.h>
 
-#define FILE_MODE 0640 /* the group, for those who are to read the register; a stricter umask wins */
+#define ROOM_MIN_BYTES (256u << 10) /* a batch of some runs; with less, the next write fails anyway */
+#define LOCKS_LINES_MAX 100000      /* of /proc/locks */
+#define FILE_MODE 0640              /* the group, for those who are to read the register; a stricter umask wins */
 
 static bool folder_of(const char *path, char folder[PATH_MAX]) {
     const char *slash = strrchr(path, '/');
@@ -48,8 +52,16 @@ static int refused(struct error *err, const char *doing, const char *path, int w
         return closed_folder(err, doing, path, folder);
     if (why == ENOENT)
         return error_set(err, ERROR_IO,
-                "cannot %s the register %s: there is no folder %s: create it, or name another store", doing, path,
-                folder);
+                "cannot %s the register %s: there is no folder %s: create it (or mount it), or name another store",
+                doing, path, folder);
+    if (why == EROFS)
+        return error_set(err, ERROR_IO,
+                "cannot %s the register %s: its file system is read-only: see the kernel's log for why, mount it for "
+                "writing, or name another store",
+                doing, path);
+    if (why == ENOSPC || why == EDQUOT)
+        return error_set(err, ERROR_IO, "cannot %s the register %s: its disk is full (%s): make room on it", doing,
+                path, strerror_r(why, text, sizeof text));
     return error_set(err, ERROR_IO, "cannot %s the register %s: %s: name another store", doing, path,
             strerror_r(why, text, sizeof text));
 }
@@ -76,7 +88,91 @@ int path_check_file(const char *path, bool to_write, struct error *err) {
     return errno == EACCES ? closed_to_us(err, doing, path, "the file", "", &info) : refused(err, doing, path, errno);
 }
 
-const char *path_of_wal(const char *path, char buf[PATH_MAX]) {
-    snprintf(buf, PATH_MAX, "%s-wal", path);
+int path_check_surroundings(const char *path, struct error *err) {
+    char folder[PATH_MAX] = ".";
+    struct stat info;
+    struct statvfs room;
+    folder_of(path, folder);
+    if (path_check_file(path, true, err) < 0)
+        return -1;
+    if (faccessat(AT_FDCWD, folder, W_OK | X_OK, AT_EACCESS) < 0) {
+        if (errno != EACCES || stat(folder, &info) < 0)
+            return refused(err, "write to", path, errno);
+        char which[PATH_MAX + 1];
+        snprintf(which, sizeof which, "%s ", folder);
+        return closed_to_us(err, "make files beside", path, "folder", which, &info);
+    }
+    if (statvfs(folder, &room) == 0 && (unsigned long long)room.f_bavail * room.f_frsize < ROOM_MIN_BYTES)
+        return refused(err, "write to", path, ENOSPC);
+    return 0;
+}
+
+const char *path_beside(const char *path, const char *suffix, char buf[PATH_MAX]) {
+    snprintf(buf, PATH_MAX, "%s%s", path, suffix);
     return buf;
+}
+
+struct path_identity path_identify(const char *path) {
+    struct stat info;
+    if (stat(path, &info) < 0)
+        return (struct path_identity){.there = false};
+    return (struct path_identity){.there = true, .dev = info.st_dev, .ino = info.st_ino, .size = info.st_size};
+}
+
+int64_t path_born_ns(const char *path) {
+    struct statx info;
+    if (statx(AT_FDCWD, path, 0, STATX_BTIME, &info) < 0 || !(info.stx_mask & STATX_BTIME))
+        return 0;
+    return (int64_t)info.stx_btime.tv_sec * 1000000000 + info.stx_btime.tv_nsec;
+}
+
+bool path_is_same(const struct path_identity *a, const struct path_identity *b) {
+    return a->there && b->there && a->dev == b->dev && a->ino == b->ino;
+}
+
+static void name_process(long pid, char ret[PATH_HOLDER_MAX]) {
+    char path[64], name[32] = "";
+    snprintf(path, sizeof path, "/proc/%ld/comm", pid);
+    FILE *comm = fopen(path, "re");
+    if (comm) {
+        if (!fgets(name, sizeof name, comm))
+            name[0] = '\0';
+        fclose(comm);
+        name[strcspn(name, "\n")] = '\0';
+    }
+    if (*name)
+        snprintf(ret, PATH_HOLDER_MAX, "process %ld (%s)", pid, name);
+    else
+        snprintf(ret, PATH_HOLDER_MAX, "process %ld", pid);
+}
+
+/* "3: POSIX  ADVISORY  WRITE 42 fe:00:131 120 120", as proc(5) has it. Whoever waits has "->" there, and is not meant.
+ */
+static long holder_in_line(const char *line, const struct stat *info, long first, long last) {
+    unsigned long long ino;
+    char kind[16], end[24];
+    long pid, start;
+    if (sscanf(line, "%*d: %15s %*s %*s %ld %*x:%*x:%llu %ld %23s", kind, &pid, &ino, &start, end) != 5 ||
+            strcmp(kind, "POSIX") != 0)
+        return 0;
+    long stop = strcmp(end, "EOF") == 0 ? LONG_MAX : strtol(end, NULL, 10);
+    bool ours = pid == (long)getpid() || pid <= 0;
+    /* Not by the device too: some file systems show another one here than stat does. */
+    return !ours && ino == info->st_ino && start <= last && stop >= first ? pid : 0;
+}
+
+const char *path_lock_holder(const char *path, long first, long last, char ret[PATH_HOLDER_MAX]) {
+    struct stat info;
+    char line[256];
+    ret[0] = '\0';
+    FILE *locks = stat(path, &info) == 0 ? fopen("/proc/locks", "re") : NULL;
+    if (!locks)
+        return ret;
+    long pid = 0;
+    for (int i = 0; i < LOCKS_LINES_MAX && pid == 0 && fgets(line, sizeof line, locks); i++)
+        pid = holder_in_line(line, &info, first, last);
+    fclose(locks);
+    if (pid)
+        name_process(pid, ret);
+    return ret;
 }

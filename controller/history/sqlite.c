@@ -22,46 +22,77 @@
 
 /* ---- errors ---- */
 
-/* What SQLite says of its last failure, and what to do about it. */
+#define DAMAGED_ADVICE \
+    "; nothing is changed in it: move it aside, with its -wal and -shm if they are there, and a new register begins, " \
+    "or " \
+    "put a backup in its place"
+
+/* Who has it, as far as can be seen, and what to do about it. */
+static int failed_locked(struct sqlite *sqlite, struct error *err, const char *doing) {
+    char shm[PATH_MAX], holder[PATH_HOLDER_MAX];
+    if (!*path_lock_holder(path_beside(sqlite->path, "-shm", shm), SQLITE_SHM_WRITE, SQLITE_SHM_WRITE, holder))
+        path_lock_holder(sqlite->path, 0, LONG_MAX, holder);
+    if (atomic_load(&sqlite->interrupted))
+        return error_set(err, ERROR_IO, "register %s: cannot %s: %s has kept it locked, and there was no time left",
+                sqlite->path, doing, *holder ? holder : "another process");
+    return error_set(err, ERROR_IO,
+            "register %s: cannot %s: %s has kept it locked for more than %d s: end it if it hangs, or let it finish "
+            "(only Sexton should write to a register, and needs a lock for some milliseconds)",
+            sqlite->path, doing, *holder ? holder : "another process", sqlite->busy_wait_ms / 1000);
+}
+
+/* The operating system refused. Its own words, unless a look at the file and its surroundings tells more. */
+static int failed_system(struct sqlite *sqlite, struct error *err, const char *doing) {
+    int why = sqlite3_system_errno(sqlite->db);
+    char message[128], text[128];
+    snprintf(message, sizeof message, "%s", sqlite3_errmsg(sqlite->db));
+    if (path_check_surroundings(sqlite->path, err) < 0)
+        return -1;
+    if (why == 0)
+        return error_set(err, ERROR_IO, "register %s: cannot %s: %s", sqlite->path, doing, message);
+    return error_set(err, ERROR_IO, "register %s: cannot %s: %s (%s)%s", sqlite->path, doing, message,
+            strerror_r(why, text, sizeof text),
+            why == ENOSPC || why == EDQUOT ? ": make room on its disk"
+            : why == EIO                   ? ": its disk fails, the kernel's log tells more"
+                                           : "");
+}
+
 int sqlite_failed(struct sqlite *sqlite, struct error *err, const char *doing) {
-    int code = sqlite3_extended_errcode(sqlite->db);
-    const char *advice = "";
-    switch (code & 0xff) {
+    const char *message = sqlite3_errmsg(sqlite->db);
+    switch (sqlite3_extended_errcode(sqlite->db) & 0xff) {
     case SQLITE_NOMEM:
         return error_nomem(err);
     case SQLITE_BUSY:
     case SQLITE_LOCKED:
-        advice = ": another process has kept it locked";
-        break;
+        return failed_locked(sqlite, err, doing);
     case SQLITE_INTERRUPT:
-        advice = ": there was no time left";
-        break;
+        return error_set(
+                err, ERROR_IO, "register %s: cannot %s: %s: there was no time left", sqlite->path, doing, message);
     case SQLITE_FULL:
-        advice = ": make room on its disk";
-        break;
-    case SQLITE_READONLY:
-        advice = ": its file or folder cannot be written";
-        break;
+        return error_set(
+                err, ERROR_IO, "register %s: cannot %s: %s: make room on its disk", sqlite->path, doing, message);
     case SQLITE_NOTADB:
-        return error_set(err, ERROR_IO,
-                "%s is not a Sexton register (not a database at all): name another store, or move it away",
+        return error_set(err, ERROR_FORMAT,
+                "%s is not a Sexton register (not a database at all)" DAMAGED_ADVICE ", or name another store",
                 sqlite->path);
     case SQLITE_CORRUPT:
-        advice = ": it is damaged: bring back a backup, or move it away to begin a new one";
-        break;
+        return error_set(err, ERROR_FORMAT, "register %s is damaged: cannot %s: %s" DAMAGED_ADVICE, sqlite->path, doing,
+                message);
+    case SQLITE_READONLY:
     case SQLITE_IOERR:
     case SQLITE_CANTOPEN:
-        if (sqlite3_system_errno(sqlite->db)) {
-            char why[128];
-            return error_set(err, ERROR_IO, "register %s: cannot %s: %s (%s)", sqlite->path, doing,
-                    sqlite3_errmsg(sqlite->db), strerror_r(sqlite3_system_errno(sqlite->db), why, sizeof why));
-        }
+    case SQLITE_PERM:
+        return failed_system(sqlite, err, doing);
+    case SQLITE_ERROR:
+        if (strncmp(message, "no such ", 8) == 0)
+            return error_set(err, ERROR_FORMAT,
+                    "register %s: cannot %s: %s: its tables are not as Sexton made them" DAMAGED_ADVICE, sqlite->path,
+                    doing, message);
         break;
     default:
         break;
     }
-    return error_set(
-            err, ERROR_IO, "register %s: cannot %s: %s%s", sqlite->path, doing, sqlite3_errmsg(sqlite->db), advice);
+    return error_set(err, ERROR_IO, "register %s: cannot %s: %s", sqlite->path, doing, message);
 }
 
 /* ---- small tools on the connection ---- */
@@ -106,18 +137,91 @@ static void sqlite_interrupt(struct history *history) {
     sqlite3_interrupt(sqlite->db);
 }
 
+/* Under our feet somebody began another WAL on the same file: what is in ours must not get in between. */
+static bool is_foreign_now(const struct sqlite *sqlite) {
+    char beside[PATH_MAX];
+    struct path_identity file = path_identify(sqlite->path);
+    struct path_identity wal = path_identify(path_beside(sqlite->path, "-wal", beside));
+    struct path_identity shm = path_identify(path_beside(sqlite->path, "-shm", beside));
+    return path_is_same(&file, &sqlite->file) &&
+           ((wal.there && !path_is_same(&wal, &sqlite->wal)) || (shm.there && !path_is_same(&shm, &sqlite->shm)));
+}
+
 static void sqlite_close(struct history *history) {
     struct sqlite *sqlite = (struct sqlite *)history;
     for (int i = 0; i < STATEMENTS; i++)
         sqlite3_finalize(sqlite->statements[i]);
-    if (sqlite->db && sqlite3_db_readonly(sqlite->db, "main") == 0) {
-        /* Readers may keep the WAL alive: then at least leave it empty. */
+    if (sqlite->db && sqlite->file.there && is_foreign_now(sqlite))
+        sqlite3_db_config(sqlite->db, SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1, NULL);
+    else if (sqlite->db && sqlite3_db_readonly(sqlite->db, "main") == 0) {
+        /* Readers may keep the WAL alive: then at least leave it empty. A file that was moved gets what is its own. */
         sqlite->busy_wait_ms = CLOSE_WAIT_MS;
         sqlite3_wal_checkpoint_v2(sqlite->db, "main", SQLITE_CHECKPOINT_TRUNCATE, NULL, NULL);
     }
     sqlite3_close_v2(sqlite->db);
     free(sqlite->path);
     free(sqlite);
+}
+
+/* ---- is it still what was opened ---- */
+
+static void remember_files(struct sqlite *sqlite) {
+    char beside[PATH_MAX];
+    sqlite->file = path_identify(sqlite->path);
+    sqlite->wal = path_identify(path_beside(sqlite->path, "-wal", beside));
+    sqlite->shm = path_identify(path_beside(sqlite->path, "-shm", beside));
+}
+
+/* What is written to a file that nobody can find again is not on record. SQLite itself would not notice. */
+int sqlite_check(struct history *history, struct error *err) {
+    struct sqlite *sqlite = (struct sqlite *)history;
+    int moved = 0;
+    char beside[PATH_MAX];
+    struct path_identity file = path_identify(sqlite->path);
+    struct path_identity wal = path_identify(path_beside(sqlite->path, "-wal", beside));
+    struct path_identity shm = path_identify(path_beside(sqlite->path, "-shm", beside));
+    sqlite3_file_control(sqlite->db, "main", SQLITE_FCNTL_HAS_MOVED, &moved);
+    const char *what = NULL;
+    if (moved || !path_is_same(&file, &sqlite->file))
+        what = file.there ? "another file was put in its place" : "it was moved or removed";
+    else if (file.size < sqlite->file.size)
+        what = "it was cut short";
+    else if (!path_is_same(&wal, &sqlite->wal))
+        what = wal.there ? "another -wal file was put in the place of its own" : "its -wal file was moved or removed";
+    else if (!path_is_same(&shm, &sqlite->shm))
+        what = shm.there ? "another -shm file was put in the place of its own" : "its -shm file was moved or removed";
+    if (what)
+        return error_set(err, ERROR_IO, "register %s: %s while it was in use", sqlite->path, what);
+    sqlite->file = file;
+    sqlite->wal = wal;
+    return 0;
+}
+
+static void sqlite_identify(const struct history *history, struct history_identity *ret) {
+    const struct sqlite *sqlite = (const struct sqlite *)history;
+    *ret = (struct history_identity){.place = (uint64_t)sqlite->file.dev,
+            .number = (uint64_t)sqlite->file.ino,
+            .born_ns = path_born_ns(sqlite->path),
+            .created = sqlite->created};
+}
+
+static int newer(const struct sqlite *sqlite, int64_t version, struct error *err) {
+    return error_set(err, ERROR_IO,
+            "register %s has version %lld, made by a newer Sexton; this one knows versions up to %d: upgrade Sexton, "
+            "or "
+            "name another store",
+            sqlite->path, (long long)version, schema_version);
+}
+
+int sqlite_check_version(struct sqlite *sqlite, struct error *err) {
+    int64_t version = 0;
+    if (sqlite_query_number(sqlite, "PRAGMA user_version", &version, err) < 0)
+        return -1;
+    if (version > schema_version)
+        return newer(sqlite, version, err);
+    if (version < schema_version)
+        return error_set(err, ERROR_IO, "register %s: its tables were changed while it was in use", sqlite->path);
+    return 0;
 }
 
 /* ---- opening ---- */
@@ -130,6 +234,8 @@ static const struct history_backend backend = {
         .prune = sqlite_prune,
         .each = sqlite_each,
         .interrupt = sqlite_interrupt,
+        .check = sqlite_check,
+        .identify = sqlite_identify,
 };
 
 /* The file's name for SQLite: never one of its special ones. */
@@ -173,11 +279,7 @@ static int identify_step(struct sqlite *sqlite, int64_t *ret_version, struct err
         return error_set(err, ERROR_IO,
                 "%s is not a Sexton register, but some other program's database: name another store", sqlite->path);
     if (version > schema_version)
-        return error_set(err, ERROR_IO,
-                "register %s has version %lld, made by a newer Sexton; this one knows versions up to %d: upgrade "
-                "Sexton, or"
-                " name another store",
-                sqlite->path, (long long)version, schema_version);
+        return newer(sqlite, version, err);
     *ret_version = version;
     return 0;
 }
@@ -223,6 +325,7 @@ static int migrate_step(struct sqlite *sqlite, struct error *err) {
     if (identify_step(sqlite, &version, err) < 0)
         return -1;
     char mark[96];
+    int64_t from = version;
     for (; version < schema_version; version++) {
         if (sqlite_exec(sqlite, schema_migrations[version], "create its tables", err) < 0)
             return error_context(err, "migration %lld", (long long)version + 1);
@@ -231,6 +334,7 @@ static int migrate_step(struct sqlite *sqlite, struct error *err) {
         if (sqlite_exec(sqlite, mark, "mark its version", err) < 0)
             return -1;
     }
+    sqlite->created = from == 0;
     return sqlite_exec(sqlite, "COMMIT", "commit its tables", err);
 }
 
@@ -245,9 +349,24 @@ static int migrate(struct sqlite *sqlite, struct error *err) {
     return -1;
 }
 
+/* SQLite throws a WAL away whose file is gone or empty, with all that was committed to it last. */
+static int check_lone_wal(const struct sqlite *sqlite, struct error *err) {
+    char beside[PATH_MAX];
+    struct path_identity file = path_identify(sqlite->path);
+    struct path_identity wal = path_identify(path_beside(sqlite->path, "-wal", beside));
+    if ((file.there && file.size > 0) || !wal.there || wal.size == 0)
+        return 0;
+    return error_set(err, ERROR_IO,
+            "register %s is %s, but %s holds the last runs of one: bring the register back to it, or move that file "
+            "away "
+            "too",
+            sqlite->path, file.there ? "empty" : "gone", beside);
+}
+
 static int open_to_write(struct sqlite *sqlite, struct error *err) {
     int64_t version = 0;
-    if (path_create_file(sqlite->path, err) < 0 || path_check_file(sqlite->path, true, err) < 0 ||
+    if (check_lone_wal(sqlite, err) < 0 || path_create_file(sqlite->path, err) < 0 ||
+            path_check_file(sqlite->path, true, err) < 0 ||
             connect_file(sqlite, sqlite->path, SQLITE_OPEN_READWRITE, err) < 0 || identify(sqlite, &version, err) < 0)
         return -1;
     if (use_wal(sqlite, err) < 0 ||
@@ -263,7 +382,10 @@ static int open_to_write(struct sqlite *sqlite, struct error *err) {
     int rc = sqlite3_wal_checkpoint_v2(sqlite->db, "main", SQLITE_CHECKPOINT_PASSIVE, NULL, NULL);
     if (rc != SQLITE_OK && (rc & 0xff) != SQLITE_BUSY)
         return sqlite_failed(sqlite, err, "sync it");
-    return sqlite_prepare_writing(sqlite, err);
+    if (sqlite_prepare_writing(sqlite, err) < 0)
+        return -1;
+    remember_files(sqlite);
+    return sqlite_check(&sqlite->base, err);
 }
 
 /* For a folder that cannot be written, and nobody writes to: "file:" URI with immutable=1, so that no WAL is looked
@@ -289,7 +411,7 @@ static int connect_immutable(struct sqlite *sqlite, struct error *err) {
 static bool has_wal(const struct sqlite *sqlite) {
     char wal[PATH_MAX];
     struct stat info;
-    return stat(path_of_wal(sqlite->path, wal), &info) == 0 ? info.st_size > 0 : errno != ENOENT;
+    return stat(path_beside(sqlite->path, "-wal", wal), &info) == 0 ? info.st_size > 0 : errno != ENOENT;
 }
 
 static int open_to_read(struct sqlite *sqlite, struct error *err) {

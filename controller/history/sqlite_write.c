@@ -8,6 +8,10 @@
 #include "history/schema.h"
 #include "history/sqlite_internal.h"
 
+#define WAL_BYTES_INSIST ((off_t)64 << 20) /* each time that it has grown by this, its readers are waited for */
+#define WAL_BYTES_MAX ((off_t)1 << 30)     /* hours of a busy cluster; more would fill the disk for everyone */
+#define WAL_WAIT_MS 200                    /* for readers that are about to end */
+
 /* ---- the statements ---- */
 
 /* Numbers: the run's columns from 1, then the fate's, then cluster, uid, recorded_at. */
@@ -184,21 +188,45 @@ static int apply_one(
     return result;
 }
 
-/* What is written to a file that nobody can find again is not on record. SQLite itself would not notice. */
-static int check_still_there(struct sqlite *sqlite, struct error *err) {
-    int moved = 0;
+/* ---- a bounded WAL ---- */
+
+static off_t wal_size(const struct sqlite *sqlite) {
     char wal[PATH_MAX];
-    sqlite3_file_control(sqlite->db, "main", SQLITE_FCNTL_HAS_MOVED, &moved);
-    if (moved || access(path_of_wal(sqlite->path, wal), F_OK) < 0)
-        return error_set(err, ERROR_IO, "register %s was moved or removed while it was in use", sqlite->path);
-    return 0;
+    return path_identify(path_beside(sqlite->path, "-wal", wal)).size;
 }
+
+/* Commits fold the WAL into the file as they go, as far as its readers let them: one that reads on and on makes it
+ * grow. Insist now and then, and stop at some point. */
+static int bound_wal(struct sqlite *sqlite, struct error *err) {
+    off_t size = wal_size(sqlite);
+    if (size < sqlite->wal_tried)
+        sqlite->wal_tried = 0; /* it was cut back since */
+    if (size < WAL_BYTES_MAX && size < sqlite->wal_tried + WAL_BYTES_INSIST)
+        return 0;
+    int wait_ms = sqlite->busy_wait_ms;
+    sqlite->busy_wait_ms = WAL_WAIT_MS;
+    sqlite3_wal_checkpoint_v2(sqlite->db, "main", SQLITE_CHECKPOINT_TRUNCATE, NULL, NULL);
+    sqlite->busy_wait_ms = wait_ms;
+    sqlite->wal_tried = wal_size(sqlite);
+    if (sqlite->wal_tried < WAL_BYTES_MAX)
+        return 0;
+    char shm[PATH_MAX], holder[PATH_HOLDER_MAX];
+    path_lock_holder(path_beside(sqlite->path, "-shm", shm), SQLITE_SHM_READ_FIRST, SQLITE_SHM_READ_LAST, holder);
+    return error_set(err, ERROR_IO,
+            "register %s: %s has been reading it for so long that its -wal file has grown to %lld MB, and nothing more "
+            "is written until that reader ends: end it",
+            sqlite->path, *holder ? holder : "another process", (long long)(sqlite->wal_tried >> 20));
+}
+
+/* ---- applying a chain ---- */
 
 int sqlite_apply(struct history *history, const char *cluster, const struct history_request *chain, struct error *err) {
     struct sqlite *sqlite = (struct sqlite *)history;
-    if (sqlite_exec(sqlite, "BEGIN IMMEDIATE", "begin to write", err) < 0)
+    /* Before anything is written, too: a file that somebody else has put there is not to be mixed with this one's. */
+    if (sqlite_check(history, err) < 0 || bound_wal(sqlite, err) < 0 ||
+            sqlite_exec(sqlite, "BEGIN IMMEDIATE", "begin to write", err) < 0)
         return -1;
-    int result = 0;
+    int result = sqlite_check_version(sqlite, err);
     for (; chain && result == 0; chain = chain->next)
         result = apply_one(sqlite, cluster, chain, err);
     if (result == 0)
@@ -209,7 +237,7 @@ int sqlite_apply(struct history *history, const char *cluster, const struct hist
             sqlite3_exec(sqlite->db, "ROLLBACK", NULL, NULL, NULL);
         return -1;
     }
-    return check_still_there(sqlite, err);
+    return sqlite_check(history, err);
 }
 
 int sqlite_prune(struct history *history, int64_t before_ms, int limit, int *ret_pruned, struct error *err) {

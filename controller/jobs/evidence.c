@@ -138,21 +138,6 @@ static const json_t *final_condition(const json_t *status, enum outcome outcome)
     return NULL;
 }
 
-/* The CronJob controller names a Job after the time it was scheduled for: minutes since the epoch, before 1.21 seconds.
- */
-static int64_t schedule_from_name(const struct job *job) {
-    const char *dash = strrchr(job->name, '-');
-    char *end;
-    long long number = dash ? strtoll(dash + 1, &end, 10) : 0;
-    if (!dash || number <= 0 || *end)
-        return TIME_NONE;
-    size_t digits = strlen(dash + 1);
-    int64_t at_ms = digits == 8 ? number * 60000 : digits == 10 ? number * 1000 : TIME_NONE;
-    bool plausible = at_ms != TIME_NONE && job->created_ms != TIME_NONE && at_ms <= job->created_ms + 60000 &&
-                     at_ms > job->created_ms - 366 * 86400000LL;
-    return plausible ? at_ms : TIME_NONE;
-}
-
 static void take_trigger(struct run *run, const json_t *annotations, const struct job *job, bool *ok) {
     const char *how = text_of(annotations, "cronjob.kubernetes.io/instantiate");
     bool time_ok = true;
@@ -167,7 +152,7 @@ static void take_trigger(struct run *run, const json_t *annotations, const struc
     run->trigger = RUN_SCHEDULED;
     run->scheduled_at_ms = json_time_member(annotations, "batch.kubernetes.io/cronjob-scheduled-timestamp", &time_ok);
     if (run->scheduled_at_ms == TIME_NONE)
-        run->scheduled_at_ms = schedule_from_name(job);
+        run->scheduled_at_ms = job_schedule_from_name(job);
 }
 
 static struct run *take_decoded(const struct job *job, bool *ok) {

@@ -1,5 +1,6 @@
 #include "jobs/job.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -55,30 +56,85 @@ static int read_identity(const json_t *metadata, struct job *job, struct error *
     return 0;
 }
 
-/* The controlling owner; of several owners without that mark, the CronJob (kubectl create job --from does not set it).
- */
-static void read_owner(const json_t *metadata, struct job *job) {
+/* An API version is VERSION (of the core group) or GROUP/VERSION. */
+static bool is_api_version(const char *text) {
+    const char *slash = strchr(text, '/');
+    return *text && (!slash || (slash > text && slash[1] && !strchr(slash + 1, '/')));
+}
+
+static bool is_of_batch(const char *api_version) {
+    return strncmp(api_version, "batch/", 6) == 0;
+}
+
+struct owner {
+    const char *kind, *name, *uid, *api;
+    bool controls;
+};
+
+static bool read_owner(const json_t *reference, struct owner *ret) {
+    bool ok = true;
+    const json_t *controls = json_object_get(reference, "controller");
+    *ret = (struct owner){.kind = json_text_member(reference, "kind", &ok),
+            .name = json_text_member(reference, "name", &ok),
+            .uid = json_text_member(reference, "uid", &ok),
+            .api = json_text_member(reference, "apiVersion", &ok),
+            .controls = json_is_true(controls)};
+    if (controls && !json_is_boolean(controls) && !json_is_null(controls))
+        return false;
+    return ok && ret->kind && ret->name && ret->uid && ret->api && is_api_version(ret->api);
+}
+
+/* The controlling owner, of which there can be one; without one, the first CronJob ("kubectl create job --from" did not
+ * set the mark before 1.25). Other owners only have it removed when they are gone: they do not run it again. */
+static void read_owners(const json_t *metadata, struct job *job) {
     const json_t *owners = json_object_get(metadata, "ownerReferences");
     if (owners && !json_is_array(owners) && !json_is_null(owners))
         doubt(job, "metadata.ownerReferences is not a list");
+    bool controlled = false;
     size_t index;
-    json_t *owner;
-    json_array_foreach ((json_t *)owners, index, owner) {
-        bool ok = true;
-        const char *kind = json_text_member(owner, "kind", &ok), *name = json_text_member(owner, "name", &ok);
-        const char *uid = json_text_member(owner, "uid", &ok);
-        bool controls = json_is_true(json_object_get(owner, "controller"));
-        if (!ok || !kind || !name || !uid) {
+    json_t *reference;
+    json_array_foreach ((json_t *)owners, index, reference) {
+        struct owner owner;
+        if (!read_owner(reference, &owner)) {
             doubt(job, "an entry of metadata.ownerReferences cannot be understood");
             continue;
         }
-        if (!controls && (job->owner_kind || strcmp(kind, "CronJob") != 0))
+        bool is_cronjob = strcmp(owner.kind, "CronJob") == 0 && is_of_batch(owner.api);
+        if (owner.controls && controlled)
+            doubt(job, "metadata.ownerReferences has more than one controller");
+        if (controlled || (!owner.controls && (job->owner_kind || !is_cronjob)))
             continue;
-        job->owner_kind = kind;
-        job->owner_name = name;
-        job->owner_uid = uid;
-        if (controls)
-            return;
+        controlled = owner.controls;
+        job->owner_kind = owner.kind;
+        job->owner_name = owner.name;
+        job->owner_uid = owner.uid;
+        job->owner_api = is_of_batch(owner.api) ? NULL : owner.api;
+        job->owner_is_loose = !owner.controls;
+    }
+}
+
+/* By enum hook_tool. */
+static const struct {
+    const char *annotation, *tool;
+} hooks[] = {{NULL, NULL}, {"helm.sh/hook", "Helm"}, {"argocd.argoproj.io/hook", "Argo CD"}};
+
+const char *hook_annotation(enum hook_tool tool) {
+    return hooks[tool].annotation;
+}
+
+const char *hook_tool_name(enum hook_tool tool) {
+    return hooks[tool].tool;
+}
+
+/* Whatever the value: a tool that knows more values than we do still looks after its hook. */
+static void read_hook(const json_t *annotations, struct job *job) {
+    for (enum hook_tool tool = HOOK_HELM; tool <= HOOK_ARGOCD; tool++) {
+        const json_t *value = json_object_get(annotations, hooks[tool].annotation);
+        if (!value)
+            continue;
+        job->hook_tool = (uint8_t)tool;
+        job->hook = json_is_string(value) ? json_string_value(value) : "";
+        return;
     }
 }
 
@@ -163,8 +219,11 @@ int job_decode(const json_t *json, const char *prefix, struct job *ret, struct e
     job.deletion_ms = json_time_member(metadata, "deletionTimestamp", &ok);
     if (!ok)
         doubt(&job, "metadata.deletionTimestamp is not a time");
+    if (job.deletion_ms != TIME_NONE)
+        job.finalizer_list = json_object_get(metadata, "finalizers");
     annotations_read(json_object_get(metadata, "annotations"), prefix, &job.annotations);
-    read_owner(metadata, &job);
+    read_hook(json_object_get(metadata, "annotations"), &job);
+    read_owners(metadata, &job);
     const json_t *ttl = json_object_get(spec, "ttlSecondsAfterFinished");
     if (spec && !json_is_object(spec))
         doubt(&job, "spec has the wrong type");
@@ -180,21 +239,38 @@ int job_decode(const json_t *json, const char *prefix, struct job *ret, struct e
 }
 
 /* Every string of a Job, so that copying cannot forget one. */
-#define JOB_STRINGS 12
+#define JOB_STRINGS 15
 static void list_strings(struct job *job, const char **fields[JOB_STRINGS]) {
     const char **const all[JOB_STRINGS] = {&job->namespace, &job->name, &job->uid, &job->resource_version,
-            &job->owner_kind, &job->owner_name, &job->owner_uid, &job->annotations.success.text,
-            &job->annotations.failure.text, &job->annotations.hold.text, &job->annotations.bad_key,
-            &job->annotations.bad_value};
+            &job->owner_kind, &job->owner_name, &job->owner_uid, &job->owner_api, &job->hook, &job->finalizers,
+            &job->annotations.success.text, &job->annotations.failure.text, &job->annotations.hold.text,
+            &job->annotations.bad_key, &job->annotations.bad_value};
     memcpy(fields, all, sizeof all);
 }
 
 /* A value that is not understood may be hundreds of kilobytes; this much of it tells what it was. */
 #define JOB_STRING_KEPT 256
 
+/* "a, b", cut where it gets long. Returns NULL when there are none. */
+static const char *join_finalizers(const json_t *list, char buf[JOB_STRING_KEPT]) {
+    size_t len = 0, index;
+    json_t *value;
+    json_array_foreach ((json_t *)list, index, value) {
+        const char *name = json_string_value(value);
+        if (!name || len >= JOB_STRING_KEPT)
+            continue;
+        len += (size_t)snprintf(buf + len, JOB_STRING_KEPT - len, "%s%s", len ? ", " : "", name);
+    }
+    return len ? buf : NULL;
+}
+
 struct job *job_copy(const struct job *job, size_t *ret_bytes) {
     struct job local = *job;
     const char **fields[JOB_STRINGS];
+    char finalizers[JOB_STRING_KEPT];
+    if (local.finalizer_list)
+        local.finalizers = join_finalizers(local.finalizer_list, finalizers);
+    local.finalizer_list = NULL;
     list_strings(&local, fields);
     size_t bytes = sizeof local;
     for (size_t i = 0; i < JOB_STRINGS; i++)
@@ -223,5 +299,25 @@ bool job_is_finished(const struct job *job) {
 }
 
 bool job_has_cronjob(const struct job *job) {
-    return job->owner_kind && strcmp(job->owner_kind, "CronJob") == 0;
+    return job->owner_kind && !job->owner_api && strcmp(job->owner_kind, "CronJob") == 0;
+}
+
+int64_t job_schedule_from_name(const struct job *job) {
+    const char *dash = strrchr(job->name, '-');
+    char *end;
+    long long number = dash ? strtoll(dash + 1, &end, 10) : 0;
+    if (!dash || number <= 0 || *end)
+        return TIME_NONE;
+    size_t digits = strlen(dash + 1);
+    int64_t at_ms = digits == 8 ? number * 60000 : digits == 10 ? number * 1000 : TIME_NONE;
+    bool plausible = at_ms != TIME_NONE && job->created_ms != TIME_NONE && at_ms <= job->created_ms + 60000 &&
+                     at_ms > job->created_ms - 366 * 86400000LL;
+    return plausible ? at_ms : TIME_NONE;
+}
+
+const char *job_owner_text(const struct job *job, char buf[OWNER_TEXT_MAX]) {
+    const char *api = job->owner_api ? job->owner_api : "batch/v1", *slash = strchr(api, '/');
+    int group_len = slash ? (int)(slash - api) : 0;
+    snprintf(buf, OWNER_TEXT_MAX, "%s%s%.*s", job->owner_kind, slash ? "." : "", group_len, api);
+    return buf;
 }

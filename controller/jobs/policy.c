@@ -10,9 +10,14 @@
 
 #define VALUE_SHOWN 48 /* characters of a value in tables and logs: enough to recognise it */
 
-/* By enum rule_key. */
-static const char *const rule_names[] = {
-        NULL, "ttl-after-success", "ttl-after-failure", "hold", "ttlSecondsAfterFinished", "cronjob-settle", NULL};
+static const char *const rule_names[] = {[RULE_SUCCESS] = "ttl-after-success",
+        [RULE_FAILURE] = "ttl-after-failure",
+        [RULE_HOLD] = "hold",
+        [RULE_SPEC_TTL] = "ttlSecondsAfterFinished",
+        [RULE_CRONJOB_SETTLE] = "cronjob-settle",
+        [RULE_TERMINATING] = "deletionTimestamp",
+        [RULE_OWNER] = "owner",
+        [RULE_RECREATE_LIMIT] = "recreate-limit"};
 
 void policy_init(struct policy *policy) {
     *policy = (struct policy){
@@ -20,6 +25,8 @@ void policy_init(struct policy *policy) {
             .success = {.ms = 0, .text = "0s"},
             .failure = {.ms = 24 * 3600 * 1000LL, .text = "24h"},
             .cronjob_settle_ms = 60000,
+            .keep_hooks = true,
+            .recreate_limit = 3,
     };
 }
 
@@ -68,6 +75,12 @@ static struct decision keep_for_rule(enum reason reason, const struct policy_rul
     return decision;
 }
 
+static struct decision keep_terminating(const struct job *job) {
+    const struct policy_rule rule = {
+            .key = RULE_TERMINATING, .source = SOURCE_METADATA, .job = job, .ttl_ms = RUN_UNKNOWN};
+    return keep_for_rule(REASON_TERMINATING, &rule, NULL);
+}
+
 /* key: which one it was; the first that is not understood when that is not known. */
 static struct decision keep_not_understood(const struct annotations *a, enum rule_source source, const char *key) {
     bool first = !key || strcmp(key, a->bad_key) == 0;
@@ -87,11 +100,15 @@ static struct policy_rule ttl_rule_of(const struct annotation_ttl *ttl, enum rul
     return (struct policy_rule){.key = key, .source = source, .value = ttl->text, .ttl_ms = ttl->ms};
 }
 
+static const struct annotation_ttl *own_ttl(const struct job *job, enum rule_key key) {
+    return key == RULE_SUCCESS ? &job->annotations.success : &job->annotations.failure;
+}
+
 /* Precedence, key by key: Job annotation, spec, Namespace annotation, [namespace GLOB], [policy], built in. */
 static struct policy_rule find_ttl_rule(
         const struct policy *policy, const struct job *job, const struct annotations *of_namespace, enum rule_key key) {
     bool success = key == RULE_SUCCESS;
-    const struct annotation_ttl *own = success ? &job->annotations.success : &job->annotations.failure;
+    const struct annotation_ttl *own = own_ttl(job, key);
     if (own->state == ANNOTATION_SET)
         return ttl_rule_of(own, key, SOURCE_ANNOTATION);
     if (job->spec_ttl_s != SPEC_TTL_NONE)
@@ -116,7 +133,7 @@ static bool namespace_is_unclear(
     if (!a || !a->bad_key)
         return false;
     bool success = key == RULE_SUCCESS;
-    const struct annotation_ttl *own = success ? &job->annotations.success : &job->annotations.failure;
+    const struct annotation_ttl *own = own_ttl(job, key);
     const struct annotation_ttl *theirs = success ? &a->success : &a->failure;
     bool decided_before = own->state == ANNOTATION_SET || job->spec_ttl_s != SPEC_TTL_NONE;
     if (a->hold.state == ANNOTATION_INVALID && job->annotations.hold.state == ANNOTATION_ABSENT)
@@ -146,6 +163,70 @@ static struct hold find_hold(const struct job *job, const struct annotations *of
                     .ttl_ms = RUN_UNKNOWN}};
 }
 
+/* Left to whoever made it: a tool whose hook it is, or an owner that may create it and run it again. Not so when the
+ * object itself says how long it stays, by our annotation or by its spec: the latter is its maker's own word, by which
+ * the cluster would delete it without us. What stands around it (Namespace, configuration) does not speak of it. */
+static bool is_left_to_its_maker(
+        const struct policy *policy, const struct job *job, const struct policy_rule *rule, struct decision *ret) {
+    char owner[OWNER_TEXT_MAX];
+    if (rule->source == SOURCE_ANNOTATION || rule->source == SOURCE_SPEC)
+        return false;
+    if (job->hook_tool != HOOK_NONE && policy->keep_hooks) {
+        const struct policy_rule hook = {.key = RULE_HOOK,
+                .source = SOURCE_ANNOTATION,
+                .name = hook_annotation((enum hook_tool)job->hook_tool),
+                .value = job->hook,
+                .ttl_ms = RUN_UNKNOWN};
+        *ret = keep_for_rule(REASON_HOOK, &hook, NULL);
+        return true;
+    }
+    if (!job->owner_kind || job_has_cronjob(job))
+        return false;
+    if (policy->owners && (text_matches_list(policy->owners, job->owner_kind) ||
+                                  text_matches_list(policy->owners, job_owner_text(job, owner))))
+        return false;
+    const struct policy_rule owned = {.key = RULE_OWNER, .source = SOURCE_OWNER, .job = job, .ttl_ms = RUN_UNKNOWN};
+    *ret = keep_for_rule(REASON_OWNED, &owned, NULL);
+    return true;
+}
+
+/* Its CronJob has not taken note of its end. */
+static void wait_for_cronjob(const struct policy *policy, const struct job *job, struct decision *decision) {
+    int64_t settled_ms = job->finished_ms + policy->cronjob_settle_ms;
+    if (settled_ms <= decision->due_ms)
+        return;
+    decision->due_ms = settled_ms;
+    decision->reason = REASON_CRONJOB_SETTLING;
+    decision->rule = (struct policy_rule){.key = RULE_CRONJOB_SETTLE,
+            .source = policy->cronjob_settle_line ? SOURCE_CONFIG : SOURCE_DEFAULT,
+            .line = policy->cronjob_settle_line,
+            .ttl_ms = policy->cronjob_settle_ms};
+}
+
+/* Something creates the Job again whenever we delete it. An annotation of its own says that it is to go all the same:
+ * then it does, but as seldom as at the last step. */
+static void back_off(const struct policy *policy, const struct job *job, int recreated, struct decision *decision) {
+    const struct policy_rule rule = {.key = RULE_RECREATE_LIMIT,
+            .source = policy->recreate_limit_line ? SOURCE_CONFIG : SOURCE_DEFAULT,
+            .line = policy->recreate_limit_line,
+            .limit = policy->recreate_limit,
+            .ttl_ms = RUN_UNKNOWN};
+    int64_t step = recreated - policy->recreate_limit;
+    if (step >= RECREATED_WAITS && decision->rule.source != SOURCE_ANNOTATION) {
+        *decision = keep_for_rule(REASON_RECREATED_KEPT, &rule, NULL);
+        decision->recreated = recreated;
+        return;
+    }
+    int64_t until_ms =
+            job->finished_ms + (RECREATED_WAIT_FIRST_MS << (step < RECREATED_WAITS ? step : RECREATED_WAITS - 1));
+    if (until_ms <= decision->due_ms)
+        return;
+    decision->due_ms = until_ms;
+    decision->reason = REASON_RECREATED;
+    decision->rule = rule;
+    decision->recreated = recreated;
+}
+
 struct decision policy_decide(
         const struct policy *policy, const struct job *job, const struct guards *guards, int64_t now_ms) {
     if (job->doubt)
@@ -156,7 +237,7 @@ struct decision policy_decide(
                 .due_ms = TIME_NONE,
                 .rule = {.ttl_ms = RUN_UNKNOWN}};
     if (job->deletion_ms != TIME_NONE)
-        return keep(REASON_TERMINATING, NULL);
+        return keep_terminating(job);
     if (job->annotations.bad_key)
         return keep_not_understood(&job->annotations, SOURCE_ANNOTATION, NULL);
     if (guards->namespace == NAMESPACE_UNKNOWN)
@@ -175,19 +256,19 @@ struct decision policy_decide(
     if (rule.ttl_ms == DURATION_NEVER)
         return keep_for_rule(REASON_NEVER, &rule, NULL);
 
-    /* Neither sum can overflow: times are within years 1 to 9999, TTLs within a century. */
-    struct decision decision = {.rule = rule, .due_ms = job->finished_ms + rule.ttl_ms, .reason = REASON_TTL_RUNNING};
-    if (guards->cronjob_active || guards->cronjob_behind) {
-        int64_t settled_ms = job->finished_ms + policy->cronjob_settle_ms;
-        if (settled_ms > decision.due_ms) {
-            decision.due_ms = settled_ms;
-            decision.reason = REASON_CRONJOB_SETTLING;
-            decision.rule = (struct policy_rule){.key = RULE_CRONJOB_SETTLE,
-                    .source = policy->cronjob_settle_line ? SOURCE_CONFIG : SOURCE_DEFAULT,
-                    .line = policy->cronjob_settle_line,
-                    .ttl_ms = policy->cronjob_settle_ms};
-        }
+    struct decision decision;
+    if (is_left_to_its_maker(policy, job, &rule, &decision))
+        return decision;
+
+    /* No sum can overflow: times are within years 1 to 9999, TTLs within a century. */
+    decision = (struct decision){.rule = rule, .due_ms = job->finished_ms + rule.ttl_ms, .reason = REASON_TTL_RUNNING};
+    if (policy->recreate_limit > 0 && guards->recreated >= policy->recreate_limit) {
+        back_off(policy, job, guards->recreated, &decision);
+        if (decision.action == ACTION_KEEP)
+            return decision;
     }
+    if (guards->cronjob_active || guards->cronjob_behind)
+        wait_for_cronjob(policy, job, &decision);
     if (hold.until_ms != TIME_NONE && hold.until_ms > decision.due_ms) {
         decision.due_ms = hold.until_ms;
         decision.reason = REASON_HELD_UNTIL;
@@ -204,7 +285,7 @@ struct decision policy_decide(
 }
 
 bool policy_rule_text(const struct policy_rule *rule, struct strbuf *buf) {
-    char text[DURATION_TEXT_MAX];
+    char text[DURATION_TEXT_MAX], time[TIMESTAMP_TEXT_MAX], owner[OWNER_TEXT_MAX];
     switch (rule->key) {
     case RULE_NONE:
         return false;
@@ -214,7 +295,18 @@ bool policy_rule_text(const struct policy_rule *rule, struct strbuf *buf) {
     case RULE_CRONJOB_SETTLE:
         strbuf_add_format(buf, "%s=%s", rule_names[rule->key], duration_format(rule->ttl_ms, text));
         return true;
+    case RULE_RECREATE_LIMIT:
+        strbuf_add_format(buf, "%s=%lld", rule_names[rule->key], (long long)rule->limit);
+        return true;
+    case RULE_TERMINATING:
+        strbuf_add_format(buf, "%s=%s", rule_names[rule->key], timestamp_format(rule->job->deletion_ms, time));
+        return true;
+    case RULE_OWNER:
+        strbuf_add_format(buf, "%s=", rule_names[rule->key]);
+        text_add_escaped(buf, job_owner_text(rule->job, owner), OWNER_TEXT_MAX);
+        return true;
     case RULE_UNKNOWN_KEY:
+    case RULE_HOOK:
         text_add_escaped(buf, rule->name, VALUE_SHOWN);
         break;
     case RULE_SUCCESS:
@@ -229,7 +321,12 @@ bool policy_rule_text(const struct policy_rule *rule, struct strbuf *buf) {
 }
 
 bool policy_source_text(const struct policy_rule *rule, struct strbuf *buf) {
-    static const char *const sources[] = {NULL, "annotation", "spec", "namespace annotation", NULL, "default"};
+    static const char *const sources[] = {[SOURCE_ANNOTATION] = "annotation",
+            [SOURCE_SPEC] = "spec",
+            [SOURCE_NAMESPACE] = "namespace annotation",
+            [SOURCE_OWNER] = "owner reference",
+            [SOURCE_METADATA] = "metadata",
+            [SOURCE_DEFAULT] = "default"};
     if (rule->source == SOURCE_NONE)
         return false;
     if (rule->source == SOURCE_CONFIG)
@@ -248,6 +345,22 @@ static const char *outcome_verb(const struct job *job) {
     return job->outcome == OUTCOME_SUCCEEDED ? "succeeded" : "failed";
 }
 
+static void explain_recreated(const struct decision *decision, struct strbuf *buf) {
+    strbuf_add_format(buf, "created again %d time%s right after its deletion: something (GitOps?) re-creates it",
+            decision->recreated, decision->recreated == 1 ? "" : "s");
+}
+
+/* For how long it has been asked to go, and what it waits for. */
+static void explain_terminating(const struct job *job, int64_t now_ms, struct strbuf *buf) {
+    char span[DURATION_TEXT_MAX];
+    int64_t ms = now_ms > job->deletion_ms ? now_ms - job->deletion_ms : 0;
+    strbuf_add_format(buf, "terminating for %s", duration_format(ms, span));
+    if (!job->finalizers)
+        return;
+    strbuf_add_text(buf, ", waits for its finalizers: ");
+    text_add_escaped(buf, job->finalizers, TEXT_ALL);
+}
+
 static void explain_wait(const struct decision *decision, const struct job *job, int64_t now_ms, struct strbuf *buf) {
     char span[DURATION_TEXT_MAX], text[TIMESTAMP_TEXT_MAX];
     const char *left = duration_format(decision->due_ms > now_ms ? decision->due_ms - now_ms : 0, span);
@@ -257,6 +370,10 @@ static void explain_wait(const struct decision *decision, const struct job *job,
         break;
     case REASON_CRONJOB_SETTLING:
         strbuf_add_format(buf, "its CronJob has not taken note of the end yet; waits for that, %s at most", left);
+        break;
+    case REASON_RECREATED:
+        explain_recreated(decision, buf);
+        strbuf_add_format(buf, "; waits %s", left);
         break;
     default:
         if (job->finished_ms > now_ms)
@@ -271,6 +388,10 @@ void policy_explain(const struct decision *decision, const struct job *job, int6
     switch (decision->reason) {
     case REASON_NOT_FINISHED:
         strbuf_add_text(buf, "has not finished");
+        if (job->deletion_ms != TIME_NONE) {
+            strbuf_add_text(buf, "; ");
+            explain_terminating(job, now_ms, buf);
+        }
         break;
     case REASON_TTL_PASSED:
         strbuf_add_format(
@@ -279,6 +400,7 @@ void policy_explain(const struct decision *decision, const struct job *job, int6
     case REASON_TTL_RUNNING:
     case REASON_HELD_UNTIL:
     case REASON_CRONJOB_SETTLING:
+    case REASON_RECREATED:
         explain_wait(decision, job, now_ms, buf);
         break;
     case REASON_HELD:
@@ -296,10 +418,24 @@ void policy_explain(const struct decision *decision, const struct job *job, int6
         strbuf_add_format(buf, "kept because %s", decision->why);
         break;
     case REASON_TERMINATING:
-        strbuf_add_format(buf, "is being deleted already, for %s", duration_format(now_ms - job->deletion_ms, span));
+        explain_terminating(job, now_ms, buf);
         break;
     case REASON_NAMESPACE_UNKNOWN:
         strbuf_add_text(buf, "kept because its Namespace, which may hold it, cannot be read");
+        break;
+    case REASON_HOOK:
+        strbuf_add_format(buf, "left to %s, whose hook it is", hook_tool_name((enum hook_tool)job->hook_tool));
+        break;
+    case REASON_OWNED:
+        strbuf_add_text(buf, "left to ");
+        text_add_escaped(buf, job->owner_kind, VALUE_SHOWN);
+        strbuf_add_char(buf, '/');
+        text_add_escaped(buf, job->owner_name, VALUE_SHOWN);
+        strbuf_add_text(buf, ", which may create it and run it again");
+        break;
+    case REASON_RECREATED_KEPT:
+        explain_recreated(decision, buf);
+        strbuf_add_text(buf, "; kept");
         break;
     }
 }

@@ -9,6 +9,8 @@
 #include "base/log.h"
 #include "base/strbuf.h"
 
+#define LEADER_AHEAD_MS 2000 /* two controllers' idea of the API server's clock differs by a second or so */
+
 /* A Namespace in which deletion is forbidden: one Job tries now and then, the others wait for it. */
 struct forbidden {
     char *namespace;
@@ -31,6 +33,7 @@ struct reconcile {
     struct reconcile_ports ports;
     struct store store;
     struct skew skew;
+    struct recreated recreated;
     struct heap due;   /* of struct store_entry.due, wall clock */
     struct heap retry; /* of struct store_entry.retry, monotonic */
     struct forbidden *forbidden;
@@ -88,6 +91,7 @@ void reconcile_destroy(struct reconcile *r) {
     heap_finish(&r->due);
     heap_finish(&r->retry);
     store_finish(&r->store);
+    recreated_finish(&r->recreated);
     struct forbidden *f, *next;
     HASH_ITER (hh, r->forbidden, f, next) {
         HASH_DEL(r->forbidden, f);
@@ -114,12 +118,18 @@ struct skew *reconcile_skew(struct reconcile *r) {
     return &r->skew;
 }
 
+const struct recreated *reconcile_recreated(const struct reconcile *r) {
+    return &r->recreated;
+}
+
 static int64_t safe_now(const struct reconcile *r) {
     return skew_safe_now(&r->skew, clock_wall_ms(), clock_mono_ms());
 }
 
 static struct decision decide(const struct reconcile *r, const struct job *job) {
     struct guards guards = store_guards(&r->store, job, r->settings.missing_namespace);
+    if (!job_has_cronjob(job))
+        guards.recreated = recreated_count(&r->recreated, job->namespace, job->name, job->created_ms);
     return policy_decide(r->settings.policy, job, &guards, safe_now(r));
 }
 
@@ -163,17 +173,38 @@ static void log_kept(const struct job *job, const struct decision *decision) {
     strbuf_finish(&why);
 }
 
+/* Once for each Job, and so once for each step. */
+static void log_recreated(const struct job *job, const struct decision *decision) {
+    struct strbuf why = STRBUF_INIT(4096);
+    policy_explain(decision, job, clock_wall_ms(), &why);
+    log_warn("a Job comes back whenever it is deleted", log_job(job->namespace, job->name), log_text("uid", job->uid),
+            log_number("times", decision->recreated), log_text("reason", strbuf_text(&why)),
+            log_text("hint", "in what creates it, let it be kept (annotation ttl-after-success: never, or hold: true), "
+                             "or have that tool delete it"));
+    strbuf_finish(&why);
+}
+
+/* What the register is told of a decision. */
+static void policy_for_row(const struct store_entry *entry, const struct decision *decision, struct run_policy *ret) {
+    policy_to_run(decision, ret);
+    /* It is being deleted, and perhaps because we asked: the intent stands, so that the next start knows that too. */
+    if ((entry->uncertain || entry->accepted) && entry->job->deletion_ms != TIME_NONE)
+        ret->state = RUN_DELETING;
+}
+
 /* The decision is new for this Job: tell whom it concerns. */
 static void note_decision(
         struct reconcile *r, struct store_entry *entry, const struct decision *decision, bool record) {
     struct run_policy policy;
-    policy_to_run(decision, &policy);
+    policy_for_row(entry, decision, &policy);
     uint64_t mark = mark_of(&policy);
     if (mark == entry->policy_mark)
         return;
     entry->policy_mark = mark;
     if (decision->reason == REASON_DOUBT || decision->reason == REASON_NOT_UNDERSTOOD)
         log_kept(entry->job, decision);
+    if (decision->reason == REASON_RECREATED || decision->reason == REASON_RECREATED_KEPT)
+        log_recreated(entry->job, decision);
     if (record && !is_dry(r) && entry->recorded &&
             !submit(r, HISTORY_POLICY, entry->job->uid, NULL, &policy, RUN_CAUSE_NONE))
         entry->policy_mark = 0;
@@ -268,6 +299,14 @@ static void evaluate(struct reconcile *r, struct store_entry *entry) {
 
 /* ---- Jobs that are gone ---- */
 
+/* By us, or so it seems: should its name come back, then again and again. */
+static void note_deleted(struct reconcile *r, const struct job *job) {
+    int64_t server_ms = skew_server_now(&r->skew, clock_mono_ms());
+    if (!job_has_cronjob(job))
+        reconcile_note_deleted(
+                r, job->namespace, job->name, job->created_ms, server_ms == TIME_NONE ? clock_wall_ms() : server_ms);
+}
+
 static void submit_gone(struct reconcile *r, struct store_entry *entry, struct run *run, enum run_cause cause) {
     const struct job *job = entry->job;
     if (cause != RUN_CAUSE_TTL && !entry->counted)
@@ -279,14 +318,21 @@ static void submit_gone(struct reconcile *r, struct store_entry *entry, struct r
     }
     if (!run && !entry->recorded && !entry->ghost)
         run = evidence_from_job(job);
+    if (cause != RUN_CAUSE_EXTERNAL)
+        note_deleted(r, job);
     struct run_policy policy = {.ttl_ms = RUN_UNKNOWN, .due_at_ms = TIME_NONE};
     submit(r, HISTORY_DELETED, job->uid, run, &policy, cause);
 }
 
 /* Not by an answer to us. */
 static enum run_cause cause_of_absence(const struct reconcile *r, const struct store_entry *entry) {
-    /* Who stands by cannot tell the leader's deletion from anybody else's. */
-    bool maybe_leader = !entry->ghost && !reconcile_leads(r) && decide(r, entry->job).action == ACTION_DELETE;
+    if (entry->accepted)
+        return RUN_CAUSE_TTL;
+    /* Who stands by cannot tell the leader's deletion from anybody else's; and the leader may have known the time
+     * better. */
+    struct decision decision = decide(r, entry->job);
+    bool maybe_leader = !reconcile_leads(r) && (decision.action == ACTION_DELETE || decision.action == ACTION_WAIT) &&
+                        decision.due_ms <= clock_wall_ms() + LEADER_AHEAD_MS;
     return entry->uncertain || maybe_leader ? RUN_CAUSE_UNKNOWN : RUN_CAUSE_EXTERNAL;
 }
 
@@ -337,6 +383,18 @@ static void seems_gone(struct reconcile *r, struct store_entry *entry, struct ru
     entry->gone = false;
     entry->ghost = entry->look_first = true;
     try_later(r, entry, 0); /* there it waits for its turn: there may be thousands */
+}
+
+/* The API server has taken our DELETE, and now it is gone. Or, while it terminates, it has left the selection. */
+static void confirmed_gone(struct reconcile *r, struct store_entry *entry) {
+    if (r->settings.has_selector && !entry->counted) {
+        set_phase(r, entry, PHASE_IDLE);
+        seems_gone(r, entry, NULL);
+        return;
+    }
+    if (!entry->counted)
+        submit_gone(r, entry, NULL, RUN_CAUSE_TTL);
+    forget(r, entry);
 }
 
 /* ---- deletion ---- */
@@ -462,6 +520,10 @@ bool reconcile_may_send(const struct reconcile *r, const char *uid) {
 
 static void retry_or_give_up(struct reconcile *r, struct store_entry *entry, int64_t wait_ms, const char *why);
 
+static bool same_text(const char *a, const char *b) {
+    return a && b && strcmp(a, b) == 0;
+}
+
 void reconcile_on_durable(struct reconcile *r, const struct history_request *request) {
     struct store_entry *entry = store_find(&r->store, request->uid);
     if (request->run && request->op != HISTORY_DELETED && !(entry && entry->told)) {
@@ -474,6 +536,9 @@ void reconcile_on_durable(struct reconcile *r, const struct history_request *req
                 log_time("finished", run->finished_at_ms), log_text("state", run_state_name(request->policy.state)),
                 log_text("policy", request->policy.rule));
     }
+    /* Else it was forgotten meanwhile that it is (reconcile_register_is_new). */
+    if (request->run && entry && same_text(request->run->resource_version, entry->job->resource_version))
+        entry->recorded = true;
     if (request->op != HISTORY_INTENT || !entry || entry->phase != PHASE_INTENT)
         return;
     if (entry->gone) {
@@ -616,6 +681,7 @@ static void accept_deletion(struct reconcile *r, struct store_entry *entry, cons
     r->pauses_in_row = 0;
     lift_namespace(r, job->namespace);
     entry->attempts = 0;
+    entry->accepted = true;
     r->counts.deleted++;
     log_info(terminating ? "job is being deleted, and waits for its finalizers" : "job deleted",
             log_job(job->namespace, job->name), log_text("uid", job->uid),
@@ -717,7 +783,7 @@ static void record(struct reconcile *r, struct store_entry *entry, const json_t 
         return;
     }
     struct run_policy policy;
-    policy_to_run(&decision, &policy);
+    policy_for_row(entry, &decision, &policy);
     note_decision(r, entry, &decision, false);
     if (entry->phase == PHASE_DELETING || entry->phase == PHASE_CONFIRMING)
         policy.state = RUN_DELETING; /* the intent stands until the answer */
@@ -730,10 +796,6 @@ static void decode_failed(const json_t *object, const struct error *err) {
     const char *namespace = json_string_value(json_object_get(metadata, "namespace"));
     const char *name = json_string_value(json_object_get(metadata, "name"));
     log_warn("a Job that cannot be read is left alone", log_job(namespace, name), log_text("error", err->text));
-}
-
-static bool same_text(const char *a, const char *b) {
-    return a && b && strcmp(a, b) == 0;
 }
 
 /* Since an earlier controller: then its record is no news. */
@@ -773,6 +835,7 @@ static int take_job(struct reconcile *r, uint16_t source, const struct job *job,
             entry->uncertain = false; /* it lives: what had no answer had no effect */
         if (is_new)
             remember_row(r, entry);
+        recreated_note_seen(&r->recreated, job->namespace, job->name, job->created_ms);
         /* This is the look that was wanted. */
         entry->look_first = false;
         heap_remove(&r->retry, &entry->retry);
@@ -810,9 +873,7 @@ int reconcile_on_job_deleted(
     }
     struct store_entry *entry = store_find(&r->store, job.uid);
     if (entry && entry->phase == PHASE_CONFIRMING) {
-        if (!entry->counted)
-            submit_gone(r, entry, NULL, RUN_CAUSE_TTL);
-        forget(r, entry);
+        confirmed_gone(r, entry);
         return 0;
     }
     struct run *run = evidence_of(r, &job, object, template, template_len);
@@ -878,9 +939,10 @@ void reconcile_list_complete(struct reconcile *r, uint16_t source) {
     struct store_entry *entry, *next;
     HASH_ITER (hh, r->store.entries, entry, next) {
         if (entry->source == source && entry->generation != r->generations[source]) {
-            if (entry->phase == PHASE_CONFIRMING && !entry->counted)
-                submit_gone(r, entry, NULL, RUN_CAUSE_TTL);
-            seems_gone(r, entry, NULL);
+            if (entry->phase == PHASE_CONFIRMING)
+                confirmed_gone(r, entry);
+            else
+                seems_gone(r, entry, NULL);
         }
     }
     settle_open_rows(r, source);
@@ -908,6 +970,11 @@ int reconcile_add_open_row(struct reconcile *r, const char *namespace, const cha
     return error_nomem(err);
 }
 
+void reconcile_note_deleted(
+        struct reconcile *r, const char *namespace, const char *name, int64_t created_ms, int64_t deleted_ms) {
+    recreated_note_deleted(&r->recreated, namespace, name, created_ms, deleted_ms);
+}
+
 /* The object there now may be the same Job, or another under its name. */
 static void on_found(struct reconcile *r, struct store_entry *entry, const json_t *body) {
     const json_t *metadata = json_object_get(body, "metadata");
@@ -926,6 +993,13 @@ static void on_found(struct reconcile *r, struct store_entry *entry, const json_
         /* It is there, but not in what we watch: it left the selection, and is none of ours any more. */
         log_info("the Job is no longer selected", log_job(entry->job->namespace, entry->job->name),
                 log_text("uid", uid));
+        if ((entry->uncertain || entry->accepted) && !r->settings.one_pass &&
+                json_is_string(json_object_get(metadata, "deletionTimestamp"))) {
+            /* It is being deleted, perhaps because we asked: the intent stands until it is gone. */
+            entry->look_first = true;
+            try_later(r, entry, RECONCILE_BACKOFF_LAST_MS);
+            return;
+        }
         const struct run_policy kept = {.state = RUN_KEPT, .ttl_ms = RUN_UNKNOWN, .due_at_ms = TIME_NONE};
         submit(r, HISTORY_POLICY, entry->job->uid, NULL, &kept, RUN_CAUSE_NONE);
         forget(r, entry);
@@ -1021,6 +1095,13 @@ void reconcile_set_recording(struct reconcile *r, bool possible) {
     r->ports.wake(r->ports.arg);
 }
 
+void reconcile_register_is_new(struct reconcile *r) {
+    for (struct store_entry *entry = r->store.entries; entry; entry = entry->hh.next) {
+        entry->recorded = false;
+        entry->policy_mark = 0;
+    }
+}
+
 void reconcile_set_lease(struct reconcile *r, int64_t until_ms) {
     bool led = reconcile_leads(r);
     r->lease_until_ms = until_ms;
@@ -1092,7 +1173,7 @@ int64_t reconcile_in_flight(const struct reconcile *r) {
 bool reconcile_is_done(const struct reconcile *r) {
     const struct heap_node *due = heap_peek(&r->due);
     int64_t now_ms = safe_now(r);
-    return r->in_flight == 0 && !heap_peek(&r->retry) &&
+    return r->in_flight == 0 && !heap_peek(&r->retry) && (r->stopped || reconcile_leads(r)) &&
            (!due || r->stopped || (now_ms != TIME_NONE && due->key > now_ms));
 }
 

@@ -14,18 +14,29 @@
 
 #define RETRY_AFTER_MAX_S 3600 /* a server that asks for more is asked again after an hour */
 
+#define LANES 2
+
+/* Each lane has its own libcurl, and so its own connections: one that asks for HTTP/1.1 is given an idle connection
+ * that speaks HTTP/2, and ruins it (seen with 7.88: "400 Bad Request", and who shares the connection waits for ever).
+ */
+struct lane {
+    struct http *http;
+    CURLM *multi;
+    ev_timer timer; /* libcurl's own */
+    unsigned user_timeout_ms;
+};
+
 struct socket_watch {
     ev_io io;
-    struct http *http;
+    struct lane *lane;
     struct socket_watch *next, *previous;
 };
 
 struct http {
     struct loop *loop;
     struct ev_loop *ev;
-    CURLM *multi;
-    ev_timer timer;   /* libcurl's own */
-    ev_prepare drain; /* cancels and completions, once libcurl's callbacks are over */
+    struct lane lanes[LANES]; /* by enum http_lane */
+    ev_prepare drain;         /* cancels and completions, once libcurl's callbacks are over */
     struct http_transfer *transfers;
     struct socket_watch *sockets;
     bool work; /* for the drain */
@@ -33,6 +44,7 @@ struct http {
 
 struct http_transfer {
     struct http *http;
+    struct lane *lane;
     struct http_transfer *next, *previous;
     CURL *easy;
     struct curl_slist *headers, *connect_to;
@@ -66,7 +78,7 @@ static void transfer_free(struct http_transfer *t) {
     if (t->next)
         t->next->previous = t->previous;
     if (!t->pending)
-        curl_multi_remove_handle(t->http->multi, t->easy);
+        curl_multi_remove_handle(t->lane->multi, t->easy);
     curl_easy_cleanup(t->easy);
     curl_slist_free_all(t->headers);
     curl_slist_free_all(t->connect_to);
@@ -76,24 +88,24 @@ static void transfer_free(struct http_transfer *t) {
 
 static void on_socket(struct ev_loop *ev, ev_io *io, int events) {
     (void)ev;
-    struct http *http = io->data;
+    struct lane *lane = io->data;
     int action = (events & EV_READ ? CURL_CSELECT_IN : 0) | (events & EV_WRITE ? CURL_CSELECT_OUT : 0);
     int running;
-    curl_multi_socket_action(http->multi, io->fd, action, &running);
-    wake_drain(http);
+    curl_multi_socket_action(lane->multi, io->fd, action, &running);
+    wake_drain(lane->http);
 }
 
 static void on_curl_timer(struct ev_loop *ev, ev_timer *timer, int events) {
     (void)ev;
     (void)events;
-    struct http *http = timer->data;
+    struct lane *lane = timer->data;
     int running;
-    curl_multi_socket_action(http->multi, CURL_SOCKET_TIMEOUT, 0, &running);
-    wake_drain(http);
+    curl_multi_socket_action(lane->multi, CURL_SOCKET_TIMEOUT, 0, &running);
+    wake_drain(lane->http);
 }
 
 static void socket_forget(struct socket_watch *watch) {
-    struct http *http = watch->http;
+    struct http *http = watch->lane->http;
     ev_io_stop(http->ev, &watch->io);
     if (watch->previous)
         watch->previous->next = watch->next;
@@ -107,12 +119,13 @@ static void socket_forget(struct socket_watch *watch) {
 /* libcurl tells which sockets to watch. */
 static int socket_callback(CURL *easy, curl_socket_t fd, int what, void *arg, void *per_socket) {
     (void)easy;
-    struct http *http = arg;
+    struct lane *lane = arg;
+    struct http *http = lane->http;
     struct socket_watch *watch = per_socket;
     if (what == CURL_POLL_REMOVE) {
         if (watch)
             socket_forget(watch);
-        curl_multi_assign(http->multi, fd, NULL);
+        curl_multi_assign(lane->multi, fd, NULL);
         return 0;
     }
     int events = (what & CURL_POLL_IN ? EV_READ : 0) | (what & CURL_POLL_OUT ? EV_WRITE : 0);
@@ -120,14 +133,14 @@ static int socket_callback(CURL *easy, curl_socket_t fd, int what, void *arg, vo
         watch = calloc(1, sizeof *watch);
         if (!watch)
             return -1;
-        watch->http = http;
+        watch->lane = lane;
         watch->next = http->sockets;
         if (http->sockets)
             http->sockets->previous = watch;
         http->sockets = watch;
         ev_init(&watch->io, on_socket);
-        watch->io.data = http;
-        curl_multi_assign(http->multi, fd, watch);
+        watch->io.data = lane;
+        curl_multi_assign(lane->multi, fd, watch);
     }
     ev_io_stop(http->ev, &watch->io);
     ev_io_set(&watch->io, (int)fd, events);
@@ -138,13 +151,31 @@ static int socket_callback(CURL *easy, curl_socket_t fd, int what, void *arg, vo
 /* Only ever re-arm here: libcurl must not be called from its own callbacks. */
 static int timer_callback(CURLM *multi, long timeout_ms, void *arg) {
     (void)multi;
-    struct http *http = arg;
-    ev_timer_stop(http->ev, &http->timer);
+    struct lane *lane = arg;
+    struct ev_loop *ev = lane->http->ev;
+    ev_timer_stop(ev, &lane->timer);
     if (timeout_ms >= 0) {
-        ev_now_update(http->ev);
-        ev_timer_set(&http->timer, (double)timeout_ms / 1000.0, 0.0);
-        ev_timer_start(http->ev, &http->timer);
+        ev_now_update(ev);
+        ev_timer_set(&lane->timer, (double)timeout_ms / 1000.0, 0.0);
+        ev_timer_start(ev, &lane->timer);
     }
+    return 0;
+}
+
+static int open_lane(struct http *http, struct lane *lane) {
+    lane->http = http;
+    lane->user_timeout_ms = HTTP_TCP_USER_TIMEOUT_MS;
+    ev_init(&lane->timer, on_curl_timer);
+    lane->timer.data = lane;
+    lane->multi = curl_multi_init();
+    if (!lane->multi)
+        return -1;
+    curl_multi_setopt(lane->multi, CURLMOPT_SOCKETFUNCTION, socket_callback);
+    curl_multi_setopt(lane->multi, CURLMOPT_SOCKETDATA, lane);
+    curl_multi_setopt(lane->multi, CURLMOPT_TIMERFUNCTION, timer_callback);
+    curl_multi_setopt(lane->multi, CURLMOPT_TIMERDATA, lane);
+    curl_multi_setopt(lane->multi, CURLMOPT_PIPELINING, CURLPIPE_MULTIPLEX);
+    curl_multi_setopt(lane->multi, CURLMOPT_MAXCONNECTS, (long)HTTP_CONNECTIONS_MAX);
     return 0;
 }
 
@@ -154,25 +185,23 @@ struct http *http_create(struct loop *loop, struct error *err) {
         return NULL;
     }
     struct http *http = calloc(1, sizeof *http);
-    if (!http || !(http->multi = curl_multi_init())) {
-        free(http);
+    if (!http) {
         curl_global_cleanup();
         error_nomem(err);
         return NULL;
     }
     http->loop = loop;
     http->ev = loop_native(loop);
-    ev_init(&http->timer, on_curl_timer);
-    http->timer.data = http;
     ev_prepare_init(&http->drain, on_drain);
     http->drain.data = http;
     ev_prepare_start(http->ev, &http->drain);
-    curl_multi_setopt(http->multi, CURLMOPT_SOCKETFUNCTION, socket_callback);
-    curl_multi_setopt(http->multi, CURLMOPT_SOCKETDATA, http);
-    curl_multi_setopt(http->multi, CURLMOPT_TIMERFUNCTION, timer_callback);
-    curl_multi_setopt(http->multi, CURLMOPT_TIMERDATA, http);
-    curl_multi_setopt(http->multi, CURLMOPT_PIPELINING, CURLPIPE_MULTIPLEX);
-    curl_multi_setopt(http->multi, CURLMOPT_MAXCONNECTS, (long)HTTP_CONNECTIONS_MAX);
+    for (int i = 0; i < LANES; i++) {
+        if (open_lane(http, &http->lanes[i]) < 0) {
+            http_destroy(http);
+            error_nomem(err);
+            return NULL;
+        }
+    }
     return http;
 }
 
@@ -182,12 +211,18 @@ void http_destroy(struct http *http) {
     while (http->transfers)
         transfer_free(http->transfers);
     ev_prepare_stop(http->ev, &http->drain);
-    curl_multi_cleanup(http->multi);
-    ev_timer_stop(http->ev, &http->timer);
+    for (int i = 0; i < LANES && http->lanes[i].multi; i++) {
+        curl_multi_cleanup(http->lanes[i].multi);
+        ev_timer_stop(http->ev, &http->lanes[i].timer);
+    }
     while (http->sockets)
         socket_forget(http->sockets);
     free(http);
     curl_global_cleanup();
+}
+
+void http_set_user_timeout(struct http *http, enum http_lane lane, int64_t timeout_ms) {
+    http->lanes[lane].user_timeout_ms = (unsigned)timeout_ms;
 }
 
 static size_t write_callback(char *data, size_t size, size_t n, void *arg) {
@@ -305,10 +340,9 @@ static int set_body(struct http_transfer *t, const char *body, struct error *err
 }
 
 static int socket_options(void *arg, curl_socket_t fd, curlsocktype purpose) {
-    (void)arg;
+    const struct lane *lane = arg;
     (void)purpose;
-    unsigned timeout_ms = HTTP_TCP_USER_TIMEOUT_MS;
-    setsockopt(fd, IPPROTO_TCP, TCP_USER_TIMEOUT, &timeout_ms, sizeof timeout_ms);
+    setsockopt(fd, IPPROTO_TCP, TCP_USER_TIMEOUT, &lane->user_timeout_ms, sizeof lane->user_timeout_ms);
     return CURL_SOCKOPT_OK;
 }
 
@@ -398,6 +432,7 @@ static int prepare(struct http_transfer *t, const struct http_request *request, 
     curl_easy_setopt(easy, CURLOPT_TCP_KEEPIDLE, (long)HTTP_KEEPALIVE_S);
     curl_easy_setopt(easy, CURLOPT_TCP_KEEPINTVL, (long)HTTP_KEEPALIVE_S);
     curl_easy_setopt(easy, CURLOPT_SOCKOPTFUNCTION, socket_options);
+    curl_easy_setopt(easy, CURLOPT_SOCKOPTDATA, t->lane);
     curl_easy_setopt(easy, CURLOPT_WRITEFUNCTION, write_callback);
     curl_easy_setopt(easy, CURLOPT_WRITEDATA, t);
     curl_easy_setopt(easy, CURLOPT_HEADERFUNCTION, header_callback);
@@ -417,6 +452,7 @@ struct http_transfer *http_start(struct http *http, const struct http_request *r
         return NULL;
     }
     t->http = http;
+    t->lane = &http->lanes[request->lane];
     t->arg = request->arg;
     t->may_send = request->may_send;
     t->on_head = request->on_head;
@@ -488,13 +524,15 @@ static void complete(struct http_transfer *t, CURLcode code) {
 
 static void drain_completions(struct http *http) {
     int left;
-    for (CURLMsg *message; (message = curl_multi_info_read(http->multi, &left));) {
-        if (message->msg != CURLMSG_DONE)
-            continue;
-        CURLcode code = message->data.result; /* the message dies with its handle */
-        char *transfer = NULL;
-        curl_easy_getinfo(message->easy_handle, CURLINFO_PRIVATE, &transfer);
-        complete((struct http_transfer *)(void *)transfer, code);
+    for (int i = 0; i < LANES; i++) {
+        for (CURLMsg *message; (message = curl_multi_info_read(http->lanes[i].multi, &left));) {
+            if (message->msg != CURLMSG_DONE)
+                continue;
+            CURLcode code = message->data.result; /* the message dies with its handle */
+            char *transfer = NULL;
+            curl_easy_getinfo(message->easy_handle, CURLINFO_PRIVATE, &transfer);
+            complete((struct http_transfer *)(void *)transfer, code);
+        }
     }
 }
 
@@ -506,7 +544,7 @@ static void act_on_transfers(struct http *http) {
             transfer_free(t);
         } else if (t->pending) {
             t->pending = false;
-            if (curl_multi_add_handle(http->multi, t->easy) != CURLM_OK)
+            if (curl_multi_add_handle(t->lane->multi, t->easy) != CURLM_OK)
                 complete(t, CURLE_OUT_OF_MEMORY);
         } else if (t->paused && t->resume) {
             t->paused = t->resume = false;

@@ -11,6 +11,7 @@
 #include "kube/framer.h"
 
 #define PATH_MAX_BYTES 8192
+#define WATCH_SHORT_MS 1000         /* a watch that ends sooner ended at once: so there is one a second at most */
 #define WATCH_OPEN_TIMEOUT_MS 30000 /* the headers of a watch come at once; who waits for them knows nothing new */
 /* The API server takes a NUL in an annotation of anybody's; whether it matters is for those who read it to judge. */
 #define REFLECTOR_JSON (JSON_REJECT_DUPLICATES | JSON_ALLOW_NUL)
@@ -39,6 +40,7 @@ struct reflector {
     bool paused;
     int64_t opened_ms; /* monotonic; 0: not open yet */
     size_t events;
+    int short_watches; /* in a row, that brought something and ended all the same */
     struct error parse_error;
 };
 
@@ -314,9 +316,11 @@ static void on_watch_ended(void *arg, const struct client_answer *answer) {
         fail(r, "watch", answer->status, answer->message, answer->retry_after_ms);
     } else if (framer_end(r->framer, &r->parse_error) < 0) {
         fail(r, "watch", 0, r->parse_error.text, 0);
-    } else if (lasted_ms < 1000 && r->events == 0) {
+    } else if (lasted_ms < WATCH_SHORT_MS && (r->events == 0 || r->short_watches > 0)) {
         fail(r, "watch", 0, "the watch ended at once", 0);
     } else {
+        /* One that brought something may be followed by the next without a pause, but not each time. */
+        r->short_watches = lasted_ms < WATCH_SHORT_MS ? r->short_watches + 1 : 0;
         r->state = WAITING;
         loop_timer_start(r->timer, 0);
     }
@@ -388,4 +392,17 @@ static void go_on(void *arg) {
         loop_timer_start(r->timer, WATCH_OPEN_TIMEOUT_MS);
     if (start_request(r, watch, &err) < 0)
         fail(r, watch ? "watch" : "list", 0, err.text, 0);
+}
+
+void reflector_relist(struct reflector *r) {
+    if (r->list_only || r->state == IDLE || r->state == STOPPED)
+        return;
+    forget_list(r);
+    if (r->state == WAITING)
+        return; /* its time comes by itself */
+    client_cancel(r->call);
+    r->call = NULL;
+    r->paused = false;
+    r->state = WAITING;
+    loop_timer_start(r->timer, 0);
 }

@@ -20,6 +20,7 @@ enum config_kind {
     KIND_NUMBER,
     KIND_DURATION,
     KIND_BOOL,
+    KIND_KEEP, /* keep or delete: a bool, true for keep */
     KIND_LOG_LEVEL,
     KIND_LOG_FORMAT,
     KIND_PREFIX,

@@ -33,6 +33,9 @@ struct engine_handler {
     void (*stopped)(void *arg);
 };
 
+/* Where the Lease is: as configured, else the Namespace of the Pod or of the context. Borrowed from the arguments. */
+const char *engine_lease_namespace(const struct config *config, const struct kube_config *kube_config);
+
 /* Opens the register, so that a bad path is an error now. */
 int engine_create(struct loop *loop, const struct engine_settings *settings, const struct engine_handler *handler,
         struct engine **ret, struct error *err) must_check;
@@ -47,6 +50,7 @@ void engine_config_changed(struct engine *engine);
 
 /* What it knows of the cluster, and how far the API server's clock is ahead of ours (0: they may agree). */
 const struct store *engine_store(const struct engine *engine);
+const struct recreated *engine_recreated(const struct engine *engine);
 int64_t engine_server_ahead_ms(const struct engine *engine);
 
 struct reconcile_counts engine_count(const struct engine *engine);

@@ -19,6 +19,7 @@ struct gather_unreadable {
 
 struct gathered {
     const struct store *store;
+    const struct recreated *recreated; /* NULL after a file: whose register should it be? */
     struct gather_unreadable *unreadable;
     enum namespace_view missing_namespace; /* for Namespaces that are not in the store */
     int64_t other_kinds;                   /* a file: objects that are none of ours */

@@ -20,6 +20,8 @@ struct history_backend {
     int (*each)(struct history *history, const struct history_query *query,
             int (*each)(void *arg, const struct history_row *row, struct error *err), void *arg, struct error *err);
     void (*interrupt)(struct history *history); /* any thread */
+    int (*check)(struct history *history, struct error *err);
+    void (*identify)(const struct history *history, struct history_identity *ret);
 };
 
 struct history {

@@ -38,6 +38,20 @@ int history_apply(struct history *history, const char *cluster, const struct his
  * failed. Valid until the next call or as long as the chain. */
 const struct history_request *history_refused(const struct history *history);
 
+/* Whether what is open is still what stands at the location, without waiting: not when it was moved, removed, replaced
+ * or cut short. Opened to write. history_apply makes sure of it by itself, before it begins and before it returns 0. */
+int history_check(struct history *history, struct error *err) must_check;
+
+/* Which register it is, among those that stood at one location one after the other. */
+struct history_identity {
+    uint64_t place, number;
+    int64_t born_ns; /* 0 when the file system does not tell */
+    bool created;    /* it was made by this history_open */
+};
+/* Whether now is another register than before, or was made since. */
+bool history_identity_differs(const struct history_identity *before, const struct history_identity *now);
+void history_identify(const struct history *history, struct history_identity *ret);
+
 /* Any thread, while the history is open: a call that waits for another process gives up, with an error. For good. */
 void history_interrupt(struct history *history);
 
@@ -45,6 +59,7 @@ void history_interrupt(struct history *history);
 struct history_open_run {
     const char *namespace, *job_name, *job_uid;
     enum run_state state;
+    int64_t due_at_ms; /* TIME_NONE */
 };
 int history_each_open(struct history *history, const char *cluster,
         int (*each)(void *arg, const struct history_open_run *run, struct error *err), void *arg,

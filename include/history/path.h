@@ -6,6 +6,8 @@
 
 #include <limits.h>
 #include <stdbool.h>
+#include <stdint.h>
+#include <sys/types.h>
 
 #include "base/error.h"
 
@@ -17,5 +19,25 @@ int path_create_file(const char *path, struct error *err) must_check;
 /* A regular file that we may read, and with to_write also write. */
 int path_check_file(const char *path, bool to_write, struct error *err) must_check;
 
-/* path with "-wal" behind it. Returns buf. */
-const char *path_of_wal(const char *path, char buf[PATH_MAX]);
+/* The same, and a folder in which files beside it can be made, and room on its disk. */
+int path_check_surroundings(const char *path, struct error *err) must_check;
+
+/* path with suffix ("-wal", "-shm") behind it. Returns buf. */
+const char *path_beside(const char *path, const char *suffix, char buf[PATH_MAX]);
+
+/* Which file stands at a path: another one of the same name has another number, or is on another disk. */
+struct path_identity {
+    bool there;
+    dev_t dev;
+    ino_t ino;
+    off_t size;
+};
+struct path_identity path_identify(const char *path);
+/* When it was made, in ns; 0 when that is not known. The number of a file that is gone may be given to another. */
+int64_t path_born_ns(const char *path);
+bool path_is_same(const struct path_identity *a, const struct path_identity *b);
+
+/* Another process that holds a lock on any of the bytes first to last of the file, as "process 42 (sqlite3)"; "" when
+ * none is found (it may be in another container). Without opening the file: closing it would drop our own locks. */
+#define PATH_HOLDER_MAX 64
+const char *path_lock_holder(const char *path, long first, long last, char ret[PATH_HOLDER_MAX]);

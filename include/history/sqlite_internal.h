@@ -17,8 +17,14 @@
 #include "base/error.h"
 #include "base/strbuf.h"
 #include "history/backend.h"
+#include "history/path.h"
 
 #define SQLITE_SQL_MAX 16384 /* bytes of a statement of ours */
+
+/* Bytes of the -shm file that SQLite locks, as of https://www.sqlite.org/walformat.html#locks */
+#define SQLITE_SHM_WRITE 120
+#define SQLITE_SHM_READ_FIRST 123
+#define SQLITE_SHM_READ_LAST 127
 
 enum sqlite_statement {
     STATEMENT_FIND,
@@ -34,6 +40,9 @@ struct sqlite {
     sqlite3 *db;
     char *path;
     sqlite3_stmt *statements[STATEMENTS]; /* for writing */
+    struct path_identity file, wal, shm;  /* for writing: what was opened */
+    bool created;                         /* its tables were made by this connection */
+    off_t wal_tried;                      /* the WAL's size when folding it in was last insisted on */
     int busy_wait_ms;
     atomic_bool interrupted;
 };
@@ -47,6 +56,11 @@ int sqlite_exec(struct sqlite *sqlite, const char *sql, const char *doing, struc
 int sqlite_query_number(struct sqlite *sqlite, const char *sql, int64_t *ret, struct error *err) must_check;
 int sqlite_prepare(struct sqlite *sqlite, const struct strbuf *sql, unsigned flags, sqlite3_stmt **ret,
         struct error *err) must_check;
+
+/* Whether what is open is what stands at the path: the file, its WAL and its shared memory. */
+int sqlite_check(struct history *history, struct error *err) must_check;
+/* In a transaction: whether its tables are of the version that we know. */
+int sqlite_check_version(struct sqlite *sqlite, struct error *err) must_check;
 
 /* ---- sqlite_row.c ---- */
 
@@ -72,6 +86,10 @@ enum run_state sqlite_read_state(sqlite3_stmt *statement, int at);
 /* From column 0 on. Strings are borrowed from the statement. */
 void sqlite_read_run(sqlite3_stmt *statement, struct run *run);
 void sqlite_read_fate(sqlite3_stmt *statement, int at, struct history_fate *fate);
+/* Copies of its strings in place of those borrowed; then to be freed with sqlite_free_run. On failure nothing is to be
+ * freed. */
+int sqlite_own_run(struct run *run, struct error *err) must_check;
+void sqlite_free_run(struct run *run);
 
 /* ---- sqlite_write.c ---- */
 

@@ -10,7 +10,12 @@
  *
  * Failure, recovery and refusals are logged here: a handler need not.
  *
- * Between batches the thread removes rows past the retention, a few at a time, at the start and every hour.
+ * Between batches the thread removes rows past the retention, a few at a time, at the start and every hour, once it is
+ * known what time it is at the API server (writer_set_skew): a clock of this machine's that runs ahead must not cost
+ * records. While there is nothing to write it makes sure now and then that the register is still there.
+ *
+ * A register that was taken away while it was open, or replaced, is noticed before anything is answered. Then the one
+ * that is there is opened, or made, and anew() is called; what had not been answered yet is written to that one.
  *
  * Loop thread, but for what runs inside. Callbacks may submit, and may close the writer.
  */
@@ -23,13 +28,15 @@
 #include "base/loop.h"
 #include "history/history.h"
 #include "jobs/run.h"
+#include "jobs/skew.h"
 
 struct writer;
 
 struct writer_settings {
-    const char *location; /* "sqlite:/path", copied */
-    const char *cluster;  /* copied; NULL: not known yet (writer_set_cluster) */
-    int64_t retention_ms; /* DURATION_NEVER: no pruning */
+    const char *location;   /* "sqlite:/path", copied */
+    const char *cluster;    /* copied; NULL: not known yet (writer_set_cluster) */
+    int64_t retention_ms;   /* DURATION_NEVER: no pruning */
+    int64_t check_every_ms; /* while nothing is written, that the register is still there; 0: 15 s */
 };
 
 /* Each but durable may be NULL. */
@@ -41,6 +48,9 @@ struct writer_handler {
     void (*failing)(void *arg, const char *why);
     /* The queue has room again after it was full. */
     void (*room)(void *arg);
+    /* The register is another one from here on: what was durable before need not be in it. Whatever is answered after
+     * this is in the new one. */
+    void (*anew)(void *arg);
     /* A request that can never be applied, and why. Borrowed: destroyed after the call. */
     void (*refused)(void *arg, const struct history_request *request, const char *why);
 };
@@ -70,6 +80,8 @@ int writer_each_recreated(struct writer *writer, const char *cluster, int64_t si
 
 /* The cluster's name may be known only after the API server answered. Before the first submit. */
 int writer_set_cluster(struct writer *writer, const char *cluster, struct error *err) must_check;
+/* What time it is at the API server; copied. */
+void writer_set_skew(struct writer *writer, const struct skew *skew);
 void writer_set_retention(struct writer *writer, int64_t retention_ms);
 
 /* Stops the thread after what is queued was written, or after grace_ms; closes the store. No callback follows.

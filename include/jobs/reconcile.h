@@ -19,6 +19,7 @@
 #include "base/error.h"
 #include "jobs/evidence.h"
 #include "jobs/policy.h"
+#include "jobs/recreated.h"
 #include "jobs/run.h"
 #include "jobs/skew.h"
 #include "jobs/store.h"
@@ -80,10 +81,16 @@ void reconcile_set_limits(struct reconcile *r, int64_t delete_qps, int64_t max_i
 
 struct store *reconcile_store(struct reconcile *r);
 struct skew *reconcile_skew(struct reconcile *r);
+const struct recreated *reconcile_recreated(const struct reconcile *r);
 
 /* Rows of the register that were open at the start. Settled by the first whole list of their source. */
 int reconcile_add_open_row(struct reconcile *r, const char *namespace, const char *name, const char *uid,
         enum run_state state, uint16_t source, struct error *err) must_check;
+
+/* What the register knows of Jobs that were deleted before the start, in the order of their deletion for each name: see
+ * jobs/recreated.h. */
+void reconcile_note_deleted(
+        struct reconcile *r, const char *namespace, const char *name, int64_t created_ms, int64_t deleted_ms);
 
 /* Jobs as they come. source: which reflector. template: text of spec.template or "". -1: there was no memory for it,
  * and it must come again. */
@@ -104,6 +111,9 @@ void reconcile_policy_changed(struct reconcile *r);
 /* While false, no deletion of this source's Jobs is started. False at first. */
 void reconcile_set_fresh(struct reconcile *r, uint16_t source, bool fresh);
 void reconcile_set_recording(struct reconcile *r, bool possible);
+/* Nothing is on record any more: what there is, is recorded again when it comes in the next list, at the latest before
+ * it is deleted. */
+void reconcile_register_is_new(struct reconcile *r);
 /* We may delete until until_ms (monotonic); 0 or what has passed: not now. At first not, with leader_elect. */
 void reconcile_set_lease(struct reconcile *r, int64_t until_ms);
 bool reconcile_leads(const struct reconcile *r);

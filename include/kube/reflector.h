@@ -5,8 +5,8 @@
  * The rules are client-go's tools/cache/reflector.go: a list in chunks (limit, continue; a 410 on a later page lists
  * again in full); a watch from the list's resourceVersion with bookmarks; every event moves the resourceVersion, which
  * is opaque; a cut watch is resumed after a backoff without a new list; 410, as a status, as an ERROR event or on
- * continue, lists again; an own deadline a little past the server's; a watch that ends at once and empty counts as a
- * failure.
+ * continue, lists again; an own deadline a little past the server's; a watch that ends at once counts as a failure,
+ * unless it brought something and the one before it did not end so.
  */
 #pragma once
 
@@ -75,3 +75,5 @@ struct reflector *reflector_create(struct loop *loop, struct client *client, con
 void reflector_destroy(struct reflector *reflector);
 void reflector_start(struct reflector *reflector);
 void reflector_resume(struct reflector *reflector);
+/* A full list next, and soon, although nothing was lost. Not in list-only mode, and not from within a callback. */
+void reflector_relist(struct reflector *reflector);

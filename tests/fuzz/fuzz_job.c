@@ -87,7 +87,8 @@ static json_t *make_metadata(struct bytes *bytes) {
     static const char *const names[] = {"train", "nightly-29455380", "nightly-1767322800", "a-"};
     static const char *const keys[] = {"sexton.dev/hold", "sexton.dev/ttl-after-success",
             "sexton.dev/ttl-after-failure", "sexton.dev/typo", "other", "cronjob.kubernetes.io/instantiate",
-            "batch.kubernetes.io/cronjob-scheduled-timestamp"};
+            "batch.kubernetes.io/cronjob-scheduled-timestamp", "helm.sh/hook", "argocd.argoproj.io/hook"};
+    static const char *const versions[] = {"batch/v1", "batch/v1beta1", "jobset.x-k8s.io/v1alpha2", "v1", "/v1"};
     static const char *const values[] = {
             "true", "false", "0s", "7d", "never", "5", "manual", "2026-01-02T03:04:05Z", ""};
     static const char *const kinds[] = {"CronJob", "JobSet", "Flow"};
@@ -102,6 +103,7 @@ static json_t *make_metadata(struct bytes *bytes) {
     set(bytes, metadata, "annotations", annotations);
     for (size_t n = choose(bytes, 3); n > 0; n--) {
         json_t *owner = json_object();
+        set(bytes, owner, "apiVersion", ONE_OF(bytes, versions));
         set(bytes, owner, "kind", ONE_OF(bytes, kinds));
         set(bytes, owner, "name", json_string("nightly"));
         set(bytes, owner, "uid", json_string("c-1"));
@@ -109,8 +111,10 @@ static json_t *make_metadata(struct bytes *bytes) {
         json_array_append_new(owners, owner);
     }
     set(bytes, metadata, "ownerReferences", owners);
-    if (choose(bytes, 8) == 7)
+    if (choose(bytes, 8) == 7) {
         set(bytes, metadata, "deletionTimestamp", ONE_OF(bytes, times));
+        set(bytes, metadata, "finalizers", json_pack("[s, s]", "foregroundDeletion", "example.com/x"));
+    }
     return metadata;
 }
 
@@ -158,6 +162,9 @@ static void check_copy(const struct job *a, const struct job *b) {
     check_same_text(a->owner_kind, b->owner_kind);
     check_same_text(a->owner_name, b->owner_name);
     check_same_text(a->owner_uid, b->owner_uid);
+    check_same_text(a->owner_api, b->owner_api);
+    check_same_text(a->hook, b->hook);
+    ensure(a->hook_tool == b->hook_tool && a->owner_is_loose == b->owner_is_loose && !b->finalizer_list);
     check_same_text(a->annotations.success.text, b->annotations.success.text);
     check_same_text(a->annotations.failure.text, b->annotations.failure.text);
     check_same_text(a->annotations.hold.text, b->annotations.hold.text);
@@ -170,6 +177,8 @@ static void check_copy(const struct job *a, const struct job *b) {
 static void check_job(const struct job *job) {
     ensure(job->namespace[0] && job->name[0] && job->uid[0] && strlen(job->uid) < UID_MAX);
     ensure(!job->owner_kind == !job->owner_name && !job->owner_kind == !job->owner_uid);
+    ensure(!job->owner_api || job->owner_kind);
+    ensure(!job->hook == (job->hook_tool == HOOK_NONE));
     ensure(job->spec_ttl_s >= SPEC_TTL_NONE && job->spec_ttl_s <= INT32_MAX);
     ensure(job->doubt || job_is_finished(job) == (job->finished_ms != TIME_NONE));
 }
@@ -180,6 +189,11 @@ static void check_decision(const struct policy *policy, const struct job *job, i
     struct decision decision = policy_decide(policy, job, &guards, now_ms);
     bool in_doubt = job->doubt || job->annotations.bad_key || job->deletion_ms != TIME_NONE ||
                     job->annotations.hold.until_ms == HOLD_FOREVER || !job_is_finished(job);
+    const struct annotation_ttl *own =
+            job->outcome == OUTCOME_SUCCEEDED ? &job->annotations.success : &job->annotations.failure;
+    bool is_wanted = own->state == ANNOTATION_SET || job->spec_ttl_s != SPEC_TTL_NONE;
+    if (!is_wanted && (job->hook_tool != HOOK_NONE || (job->owner_kind && !job_has_cronjob(job))))
+        ensure(decision.action == ACTION_KEEP || decision.action == ACTION_NONE);
     if (decision.action == ACTION_DELETE)
         ensure(!in_doubt && now_ms >= job->finished_ms && now_ms >= decision.due_ms);
     if (decision.action == ACTION_WAIT)

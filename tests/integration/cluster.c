@@ -58,6 +58,13 @@ int sim_port(void) {
     return port;
 }
 
+void sim_redirect(int to) {
+    const char *text = read_file(kubeconfig), *mark = format("127.0.0.1:%d", port), *at = strstr(text, mark);
+    expect(at, "%s is not in %s", mark, text);
+    text = format("%.*s127.0.0.1:%d%s", (int)(at - text), text, to, at + strlen(mark));
+    write_bytes(kubeconfig, text, strlen(text));
+}
+
 const char *sim_kubeconfig(void) {
     return kubeconfig;
 }

@@ -18,6 +18,8 @@ void sim_stop(void);
 void sim_signal(int number);
 void sim_start_at(int port, const char *const options[]);
 const char *sim_kubeconfig(void);
+/* From now on the kubeconfig leads to this port, with what else it says as it was. */
+void sim_redirect(int to);
 const char *sim_url(void);
 
 /* Any request: the status, and the body as JSON (borrowed until the next; NULL when it is none) in *ret if that is not

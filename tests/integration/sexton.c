@@ -6,7 +6,11 @@
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
+#include <time.h>
 #include <unistd.h>
+
+#include "../shims/clock.h"
 
 #define ARGUMENTS_MAX 64
 
@@ -75,17 +79,53 @@ static const char *shim(const char *name) {
     return keep(path);
 }
 
-void clock_step(int64_t offset_ms) {
-    int fd = open(in_folder("clock"), O_WRONLY | O_CREAT | O_CLOEXEC, 0644);
-    if (fd < 0 || pwrite(fd, &offset_ms, sizeof offset_ms, 0) != sizeof offset_ms)
-        test_fail("the clock cannot be set");
-    close(fd);
+static struct shim_clock *shared_clock;
+
+static int64_t real_ns(void) {
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return now.tv_sec * INT64_C(1000000000) + now.tv_nsec;
 }
 
-struct process *controller_start_with_clock(int64_t offset_ms) {
+static void clock_create(void) {
+    int fd = open(in_folder("clock"), O_RDWR | O_CREAT | O_CLOEXEC, 0644);
+    if (fd < 0 || ftruncate(fd, sizeof *shared_clock) < 0 ||
+            (shared_clock = mmap(NULL, sizeof *shared_clock, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0)) == MAP_FAILED)
+        test_fail("the clock cannot be made");
+    close(fd);
+    shared_clock->phases[0].speed = 1;
+}
+
+void clock_step(int64_t offset_ms) {
+    shared_clock->offset_ms = offset_ms;
+}
+
+void clock_hurry_tcp(int64_t factor) {
+    if (!shared_clock)
+        clock_create();
+    shared_clock->tcp_hurry = factor;
+}
+
+void clock_speed(int64_t speed) {
+    const struct shim_phase *now = &shared_clock->phases[shared_clock->phase & 1];
+    struct shim_phase *next = &shared_clock->phases[(shared_clock->phase + 1) & 1];
+    next->real_ns = real_ns();
+    next->virtual_ns = shim_virtual_ns(now, next->real_ns);
+    next->speed = speed;
+    __atomic_add_fetch(&shared_clock->phase, 1, __ATOMIC_SEQ_CST);
+}
+
+int64_t clock_controllers_ms(void) {
+    return shim_virtual_ns(&shared_clock->phases[shared_clock->phase & 1], real_ns()) / 1000000;
+}
+
+struct process *controller_start_with_clocks(int64_t offset_ms, int64_t speed, const char *const arguments[]) {
     const char *argv[ARGUMENTS_MAX] = {0}, *sanitizer = getenv("ASAN_OPTIONS");
+    if (!shared_clock)
+        clock_create();
     clock_step(offset_ms);
-    fill(argv, "run", (const char *const[]){NULL});
+    clock_speed(speed);
+    fill(argv, "run", arguments);
     return process_start(&(struct start){.argv = argv,
             .env = (const char *const[]){format("LD_PRELOAD=%s", shim("clock")),
                     format("SEXTON_TEST_CLOCK=%s", in_folder("clock")),

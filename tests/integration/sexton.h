@@ -25,9 +25,18 @@ struct result sexton_run_here(const char *command, const char *const arguments[]
 /* 'sexton run', in the background. */
 #define controller_start(...) controller_start_with((const char *const[]){__VA_ARGS__ __VA_OPT__(, ) NULL})
 struct process *controller_start_with(const char *const arguments[]);
-/* ... with a wall clock of its own, offset_ms ahead of this machine's. */
-struct process *controller_start_with_clock(int64_t offset_ms);
+/* ... with clocks of its own: the wall clock offset_ms ahead of this machine's, and time that flies at that speed for
+ * all but the wall clock and the server. */
+#define WITHOUT_LEASE "[sexton]\nleader-elect = false\n" /* whose seconds would fly, too */
+#define controller_start_with_clock(offset_ms, speed, ...) \
+    controller_start_with_clocks(offset_ms, speed, (const char *const[]){__VA_ARGS__ __VA_OPT__(, ) NULL})
+struct process *controller_start_with_clocks(int64_t offset_ms, int64_t speed, const char *const arguments[]);
 void clock_step(int64_t offset_ms);
+void clock_speed(int64_t speed);
+/* Before the start: how long the kernel waits for a peer that is silent, divided by this. */
+void clock_hurry_tcp(int64_t factor);
+/* Monotonic, as the controller sees it. */
+int64_t clock_controllers_ms(void);
 /* ... until it knows all there is, and watches. */
 void wait_until_synced(struct process *controller);
 bool has_logged(struct process *controller, const char *part);

@@ -9,14 +9,21 @@
 #include "harness.h"
 #include "sexton.h"
 
-Suite *suite_policy(void);   /* what goes, when, and what stays */
-Suite *suite_changes(void);  /* Jobs, Namespaces and people that change their minds */
-Suite *suite_faults(void);   /* requests that go wrong */
-Suite *suite_watching(void); /* lists and watches that go wrong */
-Suite *suite_process(void);  /* signals and restarts */
-Suite *suite_restarts(void); /* an API server that goes and comes back */
-Suite *suite_clocks(void);   /* wall clocks that step, and servers that disagree */
-Suite *suite_limits(void);   /* rates, and a register that does not keep up */
+Suite *suite_policy(void);          /* what goes, when, and what stays */
+Suite *suite_guards(void);          /* Jobs that others look after, and names that come back */
+Suite *suite_changes(void);         /* Jobs, Namespaces and people that change their minds */
+Suite *suite_faults(void);          /* requests that go wrong */
+Suite *suite_broken(void);          /* answers that break off, or are rubbish */
+Suite *suite_silent(void);          /* answers that crawl, or never come */
+Suite *suite_watching(void);        /* lists and watches that go wrong */
+Suite *suite_process(void);         /* signals and restarts */
+Suite *suite_restarts(void);        /* an API server that goes and comes back */
+Suite *suite_bounds_of_lists(void); /* requests a minute while things fail */
+Suite *suite_bounds_of_watches(void);
+Suite *suite_bounds_of_deletions(void);
+Suite *suite_clocks(void); /* wall clocks that step, and servers that disagree */
+Suite *suite_limits(void); /* rates, and a register that does not keep up */
+Suite *suite_lease(void);  /* several controllers */
 Suite *suite_sweep(void);
 Suite *suite_plan(void);
 Suite *suite_input(void);      /* bad input of every kind */

@@ -63,7 +63,7 @@ static void let_it_look(void) {
 START_TEST(a_clock_that_jumps_ahead_by_hours_deletes_nothing_early_and_is_told_once) {
     sim_start(NULL);
     struct job hours = put_job(.name = "hours", .failed = true, .annotations = "'sexton.dev/ttl-after-failure': '2h'");
-    struct process *controller = controller_start_with_clock(0);
+    struct process *controller = controller_start_with_clock(0, 1);
     wait_until_synced(controller);
     expect_lacks(process_err(controller), TOLD);
     clock_step(5 * HOUR_MS);
@@ -84,7 +84,7 @@ END_TEST
 
 START_TEST(a_clock_that_jumps_back_by_hours_holds_deletions_back_until_it_is_right_again) {
     sim_start(NULL);
-    struct process *controller = controller_start_with_clock(0);
+    struct process *controller = controller_start_with_clock(0, 1);
     wait_until_synced(controller);
     struct job job = put_job(.name = "seconds", .failed = true, .annotations = "'sexton.dev/ttl-after-failure': '2s'");
     wait_until(row_is(&job, "due", ""));
@@ -107,7 +107,7 @@ START_TEST(a_controller_that_starts_with_a_wrong_clock_is_neither_early_nor_stuc
     struct job due = put_job(.name = "due", .failed = true, .ended_s = 60);
     struct job later = put_job(.name = "later", .failed = true, .annotations = "'sexton.dev/ttl-after-failure': '3s'");
     configure("[policy]\nttl-after-failure = 50s\n");
-    struct process *controller = controller_start_with_clock(7 * HOUR_MS);
+    struct process *controller = controller_start_with_clock(7 * HOUR_MS, 1);
     expect_gone(&due, 50000);
     wait_until(row_is(&later, "due", ""));
     clock_step(0);
@@ -120,7 +120,7 @@ END_TEST
 START_TEST(a_servers_clock_that_steps_while_we_watch_deletes_nothing_early_and_nothing_is_stuck) {
     sim_start(NULL);
     struct job hour = put_job(.name = "hour", .failed = true, .annotations = "'sexton.dev/ttl-after-failure': '1h'");
-    struct process *controller = controller_start_with_clock(0);
+    struct process *controller = controller_start_with_clock(0, 1);
     wait_until_synced(controller);
     sim_set_clock(3 * HOUR_MS);
     let_it_look();
@@ -144,7 +144,7 @@ START_TEST(clocks_that_are_both_wrong_in_opposite_ways_delete_nothing_early) {
     sim_start(NULL);
     sim_set_clock(-600000);
     struct job soon = put_job(.name = "soon", .failed = true, .annotations = "'sexton.dev/ttl-after-failure': '1s'");
-    struct process *controller = controller_start_with_clock(2 * HOUR_MS);
+    struct process *controller = controller_start_with_clock(2 * HOUR_MS, 1);
     wait_until(row_is(&soon, "due", ""));
     wait_until(wall_ms() > soon.ended_ms + 1500);
     let_it_look();
@@ -164,7 +164,7 @@ END_TEST
 
 START_TEST(a_difference_about_as_large_as_what_is_told_is_told_once) {
     sim_start(NULL);
-    struct process *controller = controller_start_with_clock(0);
+    struct process *controller = controller_start_with_clock(0, 1);
     wait_until_synced(controller);
     /* The Date has whole seconds: to be sure of more than 5 s takes 6. */
     static const int64_t steps_ms[] = {-7000, -4500, -7000, -4000, -7500, -4500, -7000};

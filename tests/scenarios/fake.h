@@ -91,11 +91,14 @@ struct fake_record {
 
 /* Rows for writer_each_open, and whether what is submitted becomes durable by itself. */
 void fake_writer_add_open(const char *namespace, const char *name, const char *uid, enum run_state state);
+/* Rows for writer_each_recreated. */
+void fake_writer_add_deleted(const char *namespace, const char *name, int64_t created_ms, int64_t deleted_ms);
 void fake_writer_set_auto(bool automatic);
 struct fake_record *fake_writer_first(void);
 /* The first n of what waits; false when there is not so much or the store fails. n 0: all. */
 bool fake_writer_durable(int n);
 bool fake_writer_refuse(const char *uid);
+void fake_writer_begins_anew(void);
 void fake_writer_fails(const char *why); /* NULL: it works again */
 void fake_writer_set_room(bool room);
 /* Forget everything, at the end. */

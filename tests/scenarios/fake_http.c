@@ -64,6 +64,12 @@ void http_destroy(struct http *http) {
     free(http);
 }
 
+void http_set_user_timeout(struct http *http, enum http_lane lane, int64_t timeout_ms) {
+    (void)http;
+    if (lane != HTTP_LANE_SHARED || timeout_ms <= 0)
+        fake_broken("a time-out of %d ms for lane %d", (int)timeout_ms, (int)lane);
+}
+
 /* ---- what must be true of every request ---- */
 
 static void check_delete(const char *text) {

@@ -3,7 +3,15 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/clock.h"
 #include "base/log.h"
+
+/* In the order of deletion. */
+struct deleted_row {
+    char *namespace, *name;
+    int64_t created_ms, deleted_ms;
+    struct deleted_row *next;
+};
 
 struct open_row {
     char *namespace, *name, *uid;
@@ -20,6 +28,7 @@ struct writer {
 static struct writer *current;
 static struct fake_record *records, **tail = &records;
 static struct open_row *open_rows;
+static struct deleted_row *deleted_rows, **deleted_tail = &deleted_rows;
 static bool automatic, failing, full;
 
 static struct fake_record *first_waiting(void) {
@@ -125,8 +134,32 @@ int writer_each_open(struct writer *writer, const char *cluster,
     if (failing)
         return error_set(err, ERROR_IO, "the register cannot be read: its store has failed");
     for (const struct open_row *row = open_rows; row; row = row->next) {
-        const struct history_open_run run = {
-                .namespace = row->namespace, .job_name = row->name, .job_uid = row->uid, .state = row->state};
+        const struct history_open_run run = {.namespace = row->namespace,
+                .job_name = row->name,
+                .job_uid = row->uid,
+                .state = row->state,
+                .due_at_ms = TIME_NONE};
+        int result = each(arg, &run, err);
+        if (result)
+            return result;
+    }
+    return 0;
+}
+
+int writer_each_recreated(struct writer *writer, const char *cluster, int64_t since_ms, int min_rows,
+        int (*each)(void *arg, const struct history_recreated_run *run, struct error *err), void *arg,
+        struct error *err) {
+    (void)writer;
+    (void)cluster;
+    (void)since_ms;
+    (void)min_rows;
+    if (failing)
+        return error_set(err, ERROR_IO, "the register cannot be read: its store has failed");
+    for (const struct deleted_row *row = deleted_rows; row; row = row->next) {
+        const struct history_recreated_run run = {.namespace = row->namespace,
+                .job_name = row->name,
+                .created_at_ms = row->created_ms,
+                .deleted_at_ms = row->deleted_ms};
         int result = each(arg, &run, err);
         if (result)
             return result;
@@ -144,6 +177,11 @@ int writer_set_cluster(struct writer *writer, const char *cluster, struct error 
 void writer_set_retention(struct writer *writer, int64_t retention_ms) {
     (void)writer;
     (void)retention_ms;
+}
+
+void writer_set_skew(struct writer *writer, const struct skew *skew) {
+    (void)writer;
+    (void)skew;
 }
 
 int writer_close(struct writer *writer, int64_t grace_ms) {
@@ -173,6 +211,16 @@ void fake_writer_add_open(const char *namespace, const char *name, const char *u
             .state = state,
             .next = open_rows};
     open_rows = row;
+}
+
+void fake_writer_add_deleted(const char *namespace, const char *name, int64_t created_ms, int64_t deleted_ms) {
+    struct deleted_row *row = calloc(1, sizeof *row);
+    if (!row)
+        fake_broken("out of memory");
+    *row = (struct deleted_row){
+            .namespace = strdup(namespace), .name = strdup(name), .created_ms = created_ms, .deleted_ms = deleted_ms};
+    *deleted_tail = row;
+    deleted_tail = &row->next;
 }
 
 void fake_writer_set_auto(bool on) {
@@ -207,6 +255,13 @@ void fake_writer_fails(const char *why) {
     current->handler.failing(current->handler.arg, why);
     fake_in_program = was;
     loop_wake_send(current->wake);
+}
+
+void fake_writer_begins_anew(void) {
+    bool was = fake_set_in_program(true);
+    if (current)
+        current->handler.anew(current->handler.arg);
+    fake_in_program = was;
 }
 
 void fake_writer_set_room(bool room) {
@@ -246,5 +301,13 @@ void fake_writer_reset(void) {
         free(open_rows);
         open_rows = next;
     }
+    while (deleted_rows) {
+        struct deleted_row *next = deleted_rows->next;
+        free(deleted_rows->namespace);
+        free(deleted_rows->name);
+        free(deleted_rows);
+        deleted_rows = next;
+    }
+    deleted_tail = &deleted_rows;
     automatic = failing = full = false;
 }

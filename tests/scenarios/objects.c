@@ -51,7 +51,7 @@ static json_t *annotations_of(const struct words *words, int first) {
     return annotations;
 }
 
-/* owner=KIND/NAME/UID */
+/* owner=KIND/NAME/UID, or KIND.GROUP/NAME/UID for one that is not of the group batch */
 static json_t *owners_of(const struct scenario *s, const char *text) {
     char kind[TEXT_MAX], *name = NULL, *uid = NULL;
     snprintf(kind, sizeof kind, "%s", text);
@@ -61,8 +61,12 @@ static json_t *owners_of(const struct scenario *s, const char *text) {
         scenario_fail(s, "owner= wants KIND/NAME/UID");
     *name++ = '\0';
     *uid++ = '\0';
-    return json_pack("[{s:s, s:s, s:s, s:s, s:b}]", "apiVersion", "batch/v1", "kind", kind, "name", name, "uid", uid,
-            "controller", 1);
+    char *dot = strchr(kind, '.'), api[TEXT_MAX + 8];
+    if (dot)
+        *dot++ = '\0';
+    snprintf(api, sizeof api, "%s/v1", dot ? dot : "batch");
+    return json_pack(
+            "[{s:s, s:s, s:s, s:s, s:b}]", "apiVersion", api, "kind", kind, "name", name, "uid", uid, "controller", 1);
 }
 
 static json_t *metadata_of(const struct scenario *s, const struct words *words, int first) {
@@ -127,6 +131,7 @@ static json_t *cronjob_of(const struct scenario *s, const struct words *words, i
         json_array_append_new(active, json_pack("{s:s, s:s}", "kind", "Job", "uid", uid));
     json_object_set_new(status, "active", active);
     set_time(s, words, "success", status, "lastSuccessfulTime");
+    set_time(s, words, "scheduled", status, "lastScheduleTime");
     return json_pack("{s:s, s:s, s:o, s:o}", "apiVersion", "batch/v1", "kind", "CronJob", "metadata",
             metadata_of(s, words, first), "status", status);
 }

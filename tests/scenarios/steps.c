@@ -158,6 +158,10 @@ static struct config *read_config(struct scenario *s) {
     unlink(path);
     if (result < 0)
         scenario_fail(s, "%s", err.text);
+    /* A dry run reads the register, if it is there: not this machine's. */
+    if (strcmp(config->store, "sqlite:/var/lib/sexton/history.db") == 0 &&
+            config_set(config, "history", "store", "sqlite:/dev/null/history.db", &err) < 0)
+        scenario_fail(s, "%s", err.text);
     config->leader_elect = config->leader_elect && elects; /* what is about something else has no lease */
     return config;
 }
@@ -256,6 +260,19 @@ static void step_open(struct scenario *s, const struct words *words) {
     fake_writer_add_open(namespace, slash + 1, uid, (enum run_state)which);
 }
 
+/* deleted NAMESPACE/NAME created=-1h at=-30m: a row that an earlier controller closed. */
+static void step_deleted(struct scenario *s, const struct words *words) {
+    const char *created = words_value(words, "created"), *at = words_value(words, "at");
+    char namespace[256];
+    snprintf(namespace, sizeof namespace, "%s", words_need(s, words, 1, "NAMESPACE/NAME"));
+    char *slash = strchr(namespace, '/');
+    if (!slash || !created || !at)
+        scenario_fail(s, "deleted wants NAMESPACE/NAME, created= and at=");
+    *slash = '\0';
+    fake_writer_add_deleted(namespace, slash + 1, fake_server_ms() + words_duration_ms(s, created),
+            fake_server_ms() + words_duration_ms(s, at));
+}
+
 static void step_durable(struct scenario *s, const struct words *words) {
     if (!fake_writer_durable(words->n > 1 ? (int)words_number(s, words->word[1]) : 0))
         scenario_fail(s, "the register has nothing (or not so much) to write, or fails");
@@ -267,13 +284,15 @@ static void step_refuse(struct scenario *s, const struct words *words) {
 }
 
 static void step_store(struct scenario *s, const struct words *words) {
-    const char *what = words_need(s, words, 1, "auto, manual, fails, works, full or room");
+    const char *what = words_need(s, words, 1, "auto, manual, fails, works, anew, full or room");
     if (strcmp(what, "auto") == 0 || strcmp(what, "manual") == 0)
         fake_writer_set_auto(*what == 'a');
     else if (strcmp(what, "fails") == 0)
         fake_writer_fails(words->n > 2 ? words->word[2] : "disk full");
     else if (strcmp(what, "works") == 0)
         fake_writer_fails(NULL);
+    else if (strcmp(what, "anew") == 0)
+        fake_writer_begins_anew();
     else
         fake_writer_set_room(strcmp(what, "room") == 0);
 }
@@ -302,6 +321,7 @@ static const struct {
         {"config", step_config, true},
         {"token", step_token, true},
         {"open", step_open, true},
+        {"deleted", step_deleted, true},
         {"item", step_item, true},
         {"items", step_items, true},
         {"store", step_store, true},

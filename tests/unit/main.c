@@ -22,10 +22,13 @@ static const struct {
         {"evidence", suite_evidence},
         {"framer", suite_framer},
         {"skew", suite_skew},
+        {"recreated", suite_recreated},
         {"reconcile", suite_reconcile},
         {"kubeconfig", suite_kubeconfig},
         {"credentials", suite_credentials},
+        {"lease", suite_lease},
         {"history", suite_history},
+        {"store_faults", suite_store_faults},
         {"writer", suite_writer},
         {"cmd_history", suite_cmd_history},
 };

@@ -184,7 +184,7 @@ END_TEST
     "{\"metadata\":{\"name\":\"" name \
     "\",\"namespace\":\"ml\",\"uid\":\"u-1\",\"creationTimestamp\":\"2026-01-02T03:00:03Z\"," \
     "\"annotations\":{" annotations \
-    "},\"ownerReferences\":[{\"kind\":\"CronJob\",\"name\":\"nightly\",\"uid\":\"c-1\"," \
+    "},\"ownerReferences\":[{\"apiVersion\":\"batch/v1\",\"kind\":\"CronJob\",\"name\":\"nightly\",\"uid\":\"c-1\"," \
     "\"controller\":true}]}}"
 #define SCHEDULED 1767322800000 /* 2026-01-02T03:00:00Z: 29455380 minutes */
 
@@ -222,7 +222,8 @@ START_TEST(a_run_knows_when_it_was_scheduled_and_by_what) {
              "\"cronjob.kubernetes.io/instantiate\":\"manual\"}}}",
                     RUN_MANUAL, TIME_NONE, NULL},
             /* Without a creation time nothing is plausible. */
-            {"{\"metadata\":{\"name\":\"n-29455380\",\"namespace\":\"ml\",\"uid\":\"u\",\"ownerReferences\":[{\"kind\":"
+            {"{\"metadata\":{\"name\":\"n-29455380\",\"namespace\":\"ml\",\"uid\":\"u\",\"ownerReferences\":[{"
+             "\"apiVersion\":\"batch/v1\",\"kind\":"
              "\"CronJob\",\"name\":\"n\",\"uid\":\"c\"}]}}",
                     RUN_SCHEDULED, TIME_NONE, "n"},
     };

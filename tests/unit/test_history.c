@@ -1,26 +1,13 @@
 #include "history_fixture.h"
 
 #include <fcntl.h>
-#include <sys/syscall.h>
 
 #include "base/duration.h"
+#include "faulty_disk.h"
 #include "history/backend.h"
 #include "history/schema.h"
 
 Suite *suite_history(void);
-
-/* What SQLite calls to bring a commit to the disk: ours goes before the C library's. */
-static int syncs;
-static bool syncs_fail;
-
-int fdatasync(int fd) {
-    syncs++;
-    if (syncs_fail) {
-        errno = EIO;
-        return -1;
-    }
-    return (int)syscall(SYS_fdatasync, fd);
-}
 
 /* ---- opening ---- */
 
@@ -95,8 +82,8 @@ START_TEST(a_file_that_is_no_database_is_refused_and_left_alone) {
     memset(text, 'x', sizeof text - 1);
     for (int big = 0; big < 2; big++) {
         write_file(big ? text : "hello\n");
-        check_open_fails(fixture_location, HISTORY_READ, ERROR_IO, "not a Sexton register");
-        check_open_fails(fixture_location, HISTORY_WRITE, ERROR_IO, "not a Sexton register");
+        check_open_fails(fixture_location, HISTORY_READ, ERROR_FORMAT, "not a Sexton register");
+        check_open_fails(fixture_location, HISTORY_WRITE, ERROR_FORMAT, "not a Sexton register");
         struct stat info;
         ck_assert_int_eq(stat(fixture_path, &info), 0);
         ck_assert_int_eq(info.st_size, big ? sizeof text - 1 : 6);
@@ -241,7 +228,7 @@ START_TEST(a_damaged_register_is_an_error_and_says_what_to_do) {
     int n = 0;
     history = fixture_open(HISTORY_READ);
     ck_assert_int_eq(history_each(history, &everything, count_row, &n, &err), -1);
-    ck_assert_contains(err.text, "bring back a backup");
+    ck_assert_contains(err.text, "put a backup in its place");
     history_close(history);
     history = fixture_open(HISTORY_WRITE);
     ck_assert_int_eq(apply(history, make_record("new", "1"), &err), -1);
@@ -1114,12 +1101,12 @@ START_TEST(what_is_applied_has_been_synced) {
     for (int i = 0; i < 3; i++) {
         char uid[16];
         snprintf(uid, sizeof uid, "u%d", i);
-        syncs = 0;
+        disk_syncs = 0;
         apply_ok(history, make_record(uid, "1"));
-        ck_assert_int_ge(syncs, 1);
-        syncs = 0;
+        ck_assert_int_ge(disk_syncs, 1);
+        disk_syncs = 0;
         apply_ok(history, make_request(HISTORY_INTENT, uid, NULL));
-        ck_assert_int_ge(syncs, 1);
+        ck_assert_int_ge(disk_syncs, 1);
     }
     history_close(history);
 }
@@ -1128,9 +1115,9 @@ END_TEST
 START_TEST(what_cannot_be_synced_is_an_error) {
     struct history *history = fixture_open(HISTORY_WRITE);
     struct error err = {0};
-    syncs_fail = true;
+    disk_syncs_fail = true;
     int result = apply(history, make_record("u1", "1"), &err);
-    syncs_fail = false;
+    disk_syncs_fail = false;
     history_close(history);
     ck_assert_int_eq(result, -1);
     ck_assert_int_eq(err.kind, ERROR_IO);
@@ -1148,9 +1135,9 @@ START_TEST(what_a_killed_process_left_unsynced_is_synced_at_the_next_start) {
         raise(SIGKILL);
     }
     waitpid(child, NULL, 0);
-    syncs = 0;
+    disk_syncs = 0;
     struct history *history = fixture_open(HISTORY_WRITE);
-    ck_assert_int_ge(syncs, 1);
+    ck_assert_int_ge(disk_syncs, 1);
     ck_assert_int_eq(count_rows(history), 1);
     history_close(history);
 }

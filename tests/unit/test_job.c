@@ -29,7 +29,8 @@ START_TEST(a_finished_job_is_read_with_all_that_matters) {
     struct job job;
     json_t *json =
             decode("{\"metadata\":{" IDENTITY ",\"creationTimestamp\":\"2026-01-02T03:00:00Z\","
-                   "\"annotations\":{\"sexton.dev/hold\":\"true\"},\"ownerReferences\":[{\"kind\":\"CronJob\","
+                   "\"annotations\":{\"sexton.dev/hold\":\"true\"},\"ownerReferences\":[{\"apiVersion\":\"batch/"
+                   "v1\",\"kind\":\"CronJob\","
                    "\"name\":\"nightly\",\"uid\":\"c-1\",\"controller\":true}]},"
                    "\"spec\":{\"ttlSecondsAfterFinished\":30},"
                    "\"status\":{\"startTime\":\"2026-01-02T03:00:01Z\",\"completionTime\":\"2026-01-02T03:04:04Z\","
@@ -229,39 +230,155 @@ START_TEST(a_job_that_cannot_be_told_apart_is_an_error) {
 }
 END_TEST
 
+#define OWNER(api, kind, name, more) \
+    "{\"apiVersion\":\"" api "\",\"kind\":\"" kind "\",\"name\":\"" name "\",\"uid\":\"o-" name "\"" more "}"
+#define CONTROLS ",\"controller\":true"
+#define LOOSE ",\"controller\":false"
+
+/* The Job borrows from what this returns. */
+static json_t *decode_owned(const char *owners, struct job *ret) {
+    char text[1000];
+    snprintf(text, sizeof text, "{\"metadata\":{" IDENTITY ",\"ownerReferences\":%s}}", owners);
+    return decode(text, ret);
+}
+
 START_TEST(the_controlling_owner_counts_then_the_cronjob) {
     static const struct {
-        const char *owners, *kind, *name;
-    } cases[] = {{"[]", NULL, NULL},
-            {"[{\"kind\":\"JobSet\",\"name\":\"s\",\"uid\":\"1\",\"controller\":true}]", "JobSet", "s"},
-            {"[{\"kind\":\"JobSet\",\"name\":\"s\",\"uid\":\"1\"}]", NULL, NULL},
-            {"[{\"kind\":\"CronJob\",\"name\":\"c\",\"uid\":\"1\"}]", "CronJob", "c"},
-            {"[{\"kind\":\"CronJob\",\"name\":\"c\",\"uid\":\"1\",\"controller\":false}]", "CronJob", "c"},
-            {"[{\"kind\":\"CronJob\",\"name\":\"c\",\"uid\":\"1\"},{\"kind\":\"CronJob\",\"name\":\"d\",\"uid\":\"2\"}"
-             "]",
-                    "CronJob", "c"},
-            {"[{\"kind\":\"CronJob\",\"name\":\"c\",\"uid\":\"1\"},{\"kind\":\"Flow\",\"name\":\"f\",\"uid\":\"2\","
-             "\"controller\":true}]",
-                    "Flow", "f"},
-            {"[{\"kind\":\"Flow\",\"name\":\"f\",\"uid\":\"2\",\"controller\":true},{\"kind\":\"CronJob\",\"name\":"
-             "\"c\","
-             "\"uid\":\"1\"}]",
-                    "Flow", "f"},
-            {"[{\"kind\":\"Flow\",\"name\":\"f\",\"uid\":\"2\",\"controller\":true},{\"kind\":\"JobSet\",\"name\":"
-             "\"s\","
-             "\"uid\":\"1\",\"controller\":true}]",
-                    "Flow", "f"}};
+        const char *owners, *owner, *name; /* as `owners` names it, NULL: none */
+        bool cronjob, loose;
+    } cases[] = {{"[]", NULL, NULL, false, false},
+            {"[" OWNER("batch/v1", "CronJob", "c", CONTROLS) "]", "CronJob.batch", "c", true, false},
+            {"[" OWNER("batch/v1beta1", "CronJob", "c", CONTROLS) "]", "CronJob.batch", "c", true, false},
+            {"[" OWNER("batch/v9", "CronJob", "c", CONTROLS) "]", "CronJob.batch", "c", true, false},
+            {"[" OWNER("batch/v1", "CronJob", "c", "") "]", "CronJob.batch", "c", true, true},
+            {"[" OWNER("batch/v1", "CronJob", "c", LOOSE) "]", "CronJob.batch", "c", true, true},
+            {"[" OWNER("batch/v1", "CronJob", "c", "") "," OWNER("batch/v1", "CronJob", "d", "") "]", "CronJob.batch",
+                    "c", true, true},
+            {"[" OWNER("batch/v1", "CronJob", "c", "") "," OWNER("batch/v1", "CronJob", "d", CONTROLS) "]",
+                    "CronJob.batch", "d", true, false},
+            /* A CronJob of another group is anybody. */
+            {"[" OWNER("example.com/v1", "CronJob", "c", CONTROLS) "]", "CronJob.example.com", "c", false, false},
+            {"[" OWNER("batch.example.com/v1", "CronJob", "c", CONTROLS) "]", "CronJob.batch.example.com", "c", false,
+                    false},
+            {"[" OWNER("batch", "CronJob", "c", CONTROLS) "]", "CronJob", "c", false, false},
+            {"[" OWNER("example.com/v1", "CronJob", "c", "") "]", NULL, NULL, false, false},
+            /* Others */
+            {"[" OWNER("jobset.x-k8s.io/v1alpha2", "JobSet", "s", CONTROLS) "]", "JobSet.jobset.x-k8s.io", "s", false,
+                    false},
+            {"[" OWNER("v1", "Node", "n", CONTROLS) "]", "Node", "n", false, false},
+            {"[" OWNER("batch/v1", "Job", "j", CONTROLS) "]", "Job.batch", "j", false, false},
+            /* Without the mark it does not run the Job again. */
+            {"[" OWNER("jobset.x-k8s.io/v1alpha2", "JobSet", "s", "") "]", NULL, NULL, false, false},
+            {"[" OWNER("a/v1", "Flow", "f", LOOSE) "," OWNER("b/v1", "Team", "t", ",\"controller\":null") "]", NULL,
+                    NULL, false, false},
+            {"[" OWNER("batch/v1", "CronJob", "c", "") "," OWNER("a/v1", "Flow", "f", CONTROLS) "]", "Flow.a", "f",
+                    false, false},
+            {"[" OWNER("a/v1", "Flow", "f", CONTROLS) "," OWNER("batch/v1", "CronJob", "c", "") "]", "Flow.a", "f",
+                    false, false}};
     for (size_t i = 0; i < COUNT(cases); i++) {
-        char text[600];
-        snprintf(text, sizeof text, "{\"metadata\":{" IDENTITY ",\"ownerReferences\":%s}}", cases[i].owners);
+        struct job job;
+        json_t *json = decode_owned(cases[i].owners, &job);
+        char owner[OWNER_TEXT_MAX];
+        ck_assert_msg(!job.doubt, "%s: %s", cases[i].owners, job.doubt);
+        ck_assert_pstr_eq(job.owner_name, cases[i].name);
+        ck_assert_int_eq(job.owner_kind != NULL, cases[i].name != NULL);
+        ck_assert_int_eq(job_has_cronjob(&job), cases[i].cronjob);
+        ck_assert_int_eq(job.owner_is_loose, cases[i].loose);
+        if (cases[i].owner)
+            ck_assert_str_eq(job_owner_text(&job, owner), cases[i].owner);
+        json_decref(json);
+    }
+}
+END_TEST
+
+START_TEST(owners_that_contradict_the_api_are_doubted) {
+    static const struct {
+        const char *owners, *why;
+    } cases[] = {{"[{\"kind\":\"CronJob\",\"name\":\"c\",\"uid\":\"1\",\"controller\":true}]", "cannot be understood"},
+            {"[" OWNER("", "Flow", "f", CONTROLS) "]", "cannot be understood"},
+            {"[" OWNER("/v1", "Flow", "f", CONTROLS) "]", "cannot be understood"},
+            {"[" OWNER("a/", "Flow", "f", CONTROLS) "]", "cannot be understood"},
+            {"[" OWNER("a/b/c", "Flow", "f", CONTROLS) "]", "cannot be understood"},
+            {"[" OWNER("a/v1", "Flow", "f", ",\"controller\":\"true\"") "]", "cannot be understood"},
+            {"[" OWNER("a/v1", "Flow", "f", ",\"controller\":1") "]", "cannot be understood"},
+            {"[" OWNER("batch/v1", "CronJob", "c", CONTROLS) ",{}]", "cannot be understood"},
+            {"[" OWNER("a/v1", "Flow", "f", CONTROLS) "," OWNER("b/v1", "JobSet", "s", CONTROLS) "]",
+                    "more than one controller"},
+            {"[" OWNER("batch/v1", "CronJob", "c", CONTROLS) "," OWNER("batch/v1", "CronJob", "c", CONTROLS) "]",
+                    "more than one controller"}};
+    for (size_t i = 0; i < COUNT(cases); i++) {
+        struct job job;
+        json_t *json = decode_owned(cases[i].owners, &job);
+        ck_assert_msg(job.doubt != NULL, "%s: no doubt", cases[i].owners);
+        ck_assert_msg(strstr(job.doubt, cases[i].why) != NULL, "%s: %s", cases[i].owners, job.doubt);
+        json_decref(json);
+    }
+}
+END_TEST
+
+START_TEST(a_hook_is_known_by_its_annotation_whatever_its_value) {
+    static const struct {
+        const char *annotations, *value;
+        enum hook_tool tool;
+    } cases[] = {{"{}", NULL, HOOK_NONE}, {"{\"helm.sh/hook-weight\":\"5\"}", NULL, HOOK_NONE},
+            {"{\"argocd.argoproj.io/hook-delete-policy\":\"HookSucceeded\"}", NULL, HOOK_NONE},
+            {"{\"helm.sh/hook\":\"post-install,post-upgrade\"}", "post-install,post-upgrade", HOOK_HELM},
+            {"{\"helm.sh/hook\":\"\"}", "", HOOK_HELM}, {"{\"helm.sh/hook\":7}", "", HOOK_HELM},
+            {"{\"helm.sh/hook\":null}", "", HOOK_HELM},
+            {"{\"argocd.argoproj.io/hook\":\"PreSync\"}", "PreSync", HOOK_ARGOCD},
+            {"{\"argocd.argoproj.io/hook\":\"Sync\",\"helm.sh/hook\":\"test\"}", "test", HOOK_HELM}};
+    for (size_t i = 0; i < COUNT(cases); i++) {
+        char text[500];
+        snprintf(text, sizeof text, "{\"metadata\":{" IDENTITY ",\"annotations\":%s}}", cases[i].annotations);
         struct job job;
         json_t *json = decode(text, &job);
         ck_assert_ptr_null(job.doubt);
-        ck_assert_pstr_eq(job.owner_kind, cases[i].kind);
-        ck_assert_pstr_eq(job.owner_name, cases[i].name);
-        ck_assert_int_eq(job_has_cronjob(&job), cases[i].kind && strcmp(cases[i].kind, "CronJob") == 0);
+        ck_assert_int_eq(job.hook_tool, cases[i].tool);
+        ck_assert_pstr_eq(job.hook, cases[i].value);
         json_decref(json);
     }
+}
+END_TEST
+
+START_TEST(a_terminating_job_remembers_what_it_waits_for) {
+    static const struct {
+        const char *more, *finalizers;
+    } cases[] = {{"\"deletionTimestamp\":\"2026-01-02T03:04:06Z\",\"finalizers\":[\"foregroundDeletion\"]",
+                         "foregroundDeletion"},
+            {"\"deletionTimestamp\":\"2026-01-02T03:04:06Z\",\"finalizers\":[\"foregroundDeletion\",\"example.com/x\"]",
+                    "foregroundDeletion, example.com/x"},
+            {"\"deletionTimestamp\":\"2026-01-02T03:04:06Z\",\"finalizers\":[]", NULL},
+            {"\"deletionTimestamp\":\"2026-01-02T03:04:06Z\",\"finalizers\":[7,{},\"x\"]", "x"},
+            {"\"deletionTimestamp\":\"2026-01-02T03:04:06Z\",\"finalizers\":\"x\"", NULL},
+            {"\"deletionTimestamp\":\"2026-01-02T03:04:06Z\"", NULL},
+            /* One that nobody deletes waits for nothing: no memory for it. */
+            {"\"finalizers\":[\"example.com/x\"]", NULL}};
+    for (size_t i = 0; i < COUNT(cases); i++) {
+        char text[500];
+        snprintf(text, sizeof text, "{\"metadata\":{" IDENTITY ",%s}}", cases[i].more);
+        struct job job;
+        json_t *json = decode(text, &job);
+        struct job *copy = job_copy(&job, NULL);
+        json_decref(json);
+        ck_assert_pstr_eq(copy->finalizers, cases[i].finalizers);
+        ck_assert_ptr_null(copy->finalizer_list);
+        struct job *again = job_copy(copy, NULL);
+        free(copy);
+        ck_assert_pstr_eq(again->finalizers, cases[i].finalizers);
+        free(again);
+    }
+    /* Hundreds of them are cut. */
+    json_t *list = json_array();
+    for (int i = 0; i < 500; i++)
+        json_array_append_new(list, json_sprintf("example.com/finalizer-%d", i));
+    json_t *json = json_pack("{s:{s:s,s:s,s:s,s:s,s:o}}", "metadata", "name", "a", "namespace", "b", "uid", "c",
+            "deletionTimestamp", "2026-01-02T03:04:06Z", "finalizers", list);
+    struct job job;
+    ck_assert_int_eq(job_decode(json, "sexton.dev", &job, NULL), 0);
+    struct job *copy = job_copy(&job, NULL);
+    ck_assert_uint_lt(strlen(copy->finalizers), 256);
+    free(copy);
+    json_decref(json);
 }
 END_TEST
 
@@ -280,7 +397,8 @@ START_TEST(a_copy_lives_on_its_own) {
     struct job job;
     json_t *json = decode("{\"metadata\":{" IDENTITY ",\"annotations\":{\"sexton.dev/hold\":\"true\","
                           "\"sexton.dev/ttl-after-success\":\"1d\",\"sexton.dev/ttl-after-failure\":\"rubbish\"},"
-                          "\"ownerReferences\":[{\"kind\":\"CronJob\",\"name\":\"nightly\",\"uid\":\"c-1\"}]},"
+                          "\"ownerReferences\":[{\"apiVersion\":\"batch/"
+                          "v1beta1\",\"kind\":\"CronJob\",\"name\":\"nightly\",\"uid\":\"c-1\"}]},"
                           "\"spec\":{\"ttlSecondsAfterFinished\":30},\"status\":{\"conditions\":[" FAILED "]}}",
             &job);
     size_t bytes = 0;
@@ -341,8 +459,10 @@ Suite *suite_job(void) {
             &a_job_with_nothing_but_its_name_is_simply_not_finished, &only_complete_and_failed_that_are_true_end_a_job,
             &a_job_that_says_odd_things_is_doubted_and_says_why, &a_job_with_both_outcomes_has_neither,
             &the_largest_ttl_of_the_api_is_taken, &a_job_that_cannot_be_told_apart_is_an_error,
-            &the_controlling_owner_counts_then_the_cronjob, &a_finish_in_the_future_is_read_as_it_is,
-            &a_copy_lives_on_its_own, &a_copy_stays_small_whatever_the_annotation_is};
+            &the_controlling_owner_counts_then_the_cronjob, &owners_that_contradict_the_api_are_doubted,
+            &a_hook_is_known_by_its_annotation_whatever_its_value, &a_terminating_job_remembers_what_it_waits_for,
+            &a_finish_in_the_future_is_read_as_it_is, &a_copy_lives_on_its_own,
+            &a_copy_stays_small_whatever_the_annotation_is};
     for (size_t i = 0; i < COUNT(all); i++)
         tcase_add_test(tcase, *all[i]);
     suite_add_tcase(suite, tcase);

@@ -248,7 +248,17 @@ START_TEST(what_is_being_deleted_is_not_deleted_again) {
     s.job.deletion_ms = FINISHED + DAY;
     ck_assert_int_eq(decide(&s, FINISHED + 10 * DAY).action, ACTION_KEEP);
     ck_assert_int_eq(decide(&s, FINISHED + 10 * DAY).reason, REASON_TERMINATING);
-    expect_reason(&s, FINISHED + 2 * DAY, "is being deleted already, for 1d");
+    expect_reason(&s, FINISHED + 2 * DAY, "terminating for 1d");
+    expect_reason(&s, FINISHED, "terminating for 0s"); /* by another clock */
+    struct decision d = decide(&s, FINISHED);
+    expect_rule(&d, "deletionTimestamp=2026-01-03T03:04:05Z @ metadata");
+    s.job.finalizers = "foregroundDeletion, example.com/x";
+    expect_reason(&s, FINISHED + DAY + 3 * HOUR + 720 * SECOND,
+            "terminating for 3h12m, waits for its finalizers: foregroundDeletion, example.com/x");
+    s.job.outcome = OUTCOME_NONE;
+    ck_assert_int_eq(decide(&s, FINISHED + 10 * DAY).action, ACTION_NONE);
+    expect_reason(&s, FINISHED + 2 * DAY,
+            "has not finished; terminating for 1d, waits for its finalizers: foregroundDeletion, example.com/x");
     scene_finish(&s);
 }
 END_TEST
@@ -479,6 +489,274 @@ START_TEST(a_job_waits_for_its_cronjob_to_take_note_but_not_for_ever) {
 }
 END_TEST
 
+START_TEST(cronjob_settle_of_0s_switches_the_wait_off) {
+    struct scene s;
+    scene_start(&s, NULL, NULL);
+    s.job.outcome = OUTCOME_SUCCEEDED;
+    s.guards.cronjob_active = s.guards.cronjob_behind = true;
+    s.policy.cronjob_settle_ms = 0;
+    struct decision d = decide(&s, FINISHED);
+    ck_assert_int_eq(d.action, ACTION_DELETE);
+    expect_rule(&d, "ttl-after-success=0s @ default");
+    scene_finish(&s);
+}
+END_TEST
+
+/* ---- what is left to whoever made it ---- */
+
+static void become_hook(struct scene *s, enum hook_tool tool, const char *value) {
+    s->job.hook_tool = (uint8_t)tool;
+    s->job.hook = value;
+}
+
+static void become_owned(struct scene *s, const char *kind, const char *api) {
+    s->job.owner_kind = kind;
+    s->job.owner_name = "train";
+    s->job.owner_uid = "o-1";
+    s->job.owner_api = api;
+}
+
+START_TEST(a_hook_of_helm_or_argo_cd_is_left_to_its_tool) {
+    struct scene s;
+    scene_start(&s, NULL, "{\"" P "ttl-after-failure\":\"1h\"}");
+    add_section(&s, "ml-*", "0s", "0s");
+    become_hook(&s, HOOK_HELM, "post-install,post-upgrade");
+    for (int outcome = OUTCOME_SUCCEEDED; outcome <= OUTCOME_FAILED; outcome++) {
+        s.job.outcome = (enum outcome)outcome;
+        struct decision d = decide(&s, FINISHED + 1000 * DAY);
+        ck_assert_int_eq(d.action, ACTION_KEEP);
+        ck_assert_int_eq(d.reason, REASON_HOOK);
+        ck_assert_int_eq(d.due_ms, DUE_NEVER);
+        expect_rule(&d, "helm.sh/hook=post-install,post-upgrade @ annotation");
+        expect_reason(&s, FINISHED, "left to Helm, whose hook it is");
+    }
+    become_hook(&s, HOOK_ARGOCD, "PreSync");
+    struct decision d = decide(&s, FINISHED + 1000 * DAY);
+    expect_rule(&d, "argocd.argoproj.io/hook=PreSync @ annotation");
+    expect_reason(&s, FINISHED, "left to Argo CD, whose hook it is");
+    struct run_policy row;
+    policy_to_run(&d, &row);
+    ck_assert_int_eq(row.state, RUN_KEPT);
+    ck_assert_str_eq(row.rule, "argocd.argoproj.io/hook=PreSync");
+    ck_assert_str_eq(row.source, "annotation");
+    /* hooks = delete: like any other */
+    s.policy.keep_hooks = false;
+    d = decide(&s, FINISHED + HOUR);
+    ck_assert_int_eq(d.action, ACTION_DELETE);
+    expect_rule(&d, "ttl-after-failure=1h @ namespace annotation");
+    scene_finish(&s);
+}
+END_TEST
+
+START_TEST(a_job_of_an_owner_that_is_no_cronjob_is_left_to_it) {
+    static const struct {
+        const char *kind, *api, *rule, *reason;
+    } cases[] = {{"JobSet", "jobset.x-k8s.io/v1alpha2", "owner=JobSet.jobset.x-k8s.io @ owner reference",
+                         "left to JobSet/train, which may create it and run it again"},
+            {"CronJob", "example.com/v1", "owner=CronJob.example.com @ owner reference",
+                    "left to CronJob/train, which may create it and run it again"},
+            {"Job", NULL, "owner=Job.batch @ owner reference",
+                    "left to Job/train, which may create it and run it again"},
+            {"Node", "v1", "owner=Node @ owner reference", "left to Node/train, which may create it and run it again"}};
+    for (size_t i = 0; i < COUNT(cases); i++) {
+        struct scene s;
+        scene_start(&s, NULL, "{\"" P "ttl-after-failure\":\"1h\"}");
+        become_owned(&s, cases[i].kind, cases[i].api);
+        struct decision d = decide(&s, FINISHED + 1000 * DAY);
+        ck_assert_int_eq(d.action, ACTION_KEEP);
+        ck_assert_int_eq(d.reason, REASON_OWNED);
+        expect_rule(&d, cases[i].rule);
+        expect_reason(&s, FINISHED, cases[i].reason);
+        scene_finish(&s);
+    }
+    struct scene s;
+    scene_start(&s, NULL, NULL);
+    become_owned(&s, "CronJob", NULL);
+    ck_assert_int_eq(decide(&s, FINISHED + DAY).action, ACTION_DELETE);
+    s.job.owner_is_loose = true;
+    ck_assert_int_eq(decide(&s, FINISHED + DAY).action, ACTION_DELETE);
+    scene_finish(&s);
+}
+END_TEST
+
+START_TEST(owners_names_those_whose_jobs_may_go) {
+    static const struct {
+        const char *owners;
+        bool lets;
+    } cases[] = {{NULL, false}, {"", false}, {"*", true}, {"JobSet", true}, {"JobSet.jobset.x-k8s.io", true},
+            {"JobSet.*", true}, {"Job*", true}, {"*.jobset.x-k8s.io", true}, {"Workflow.*, JobSet", true},
+            {"Workflow.*", false}, {"JobSet.example.com", false}, {"Job", false}, {"Set", false},
+            {"JobSet.jobset", false}, {"jobset", false}, {"CronJob", false}};
+    for (size_t i = 0; i < COUNT(cases); i++) {
+        struct scene s;
+        scene_start(&s, NULL, NULL);
+        become_owned(&s, "JobSet", "jobset.x-k8s.io/v1alpha2");
+        s.policy.owners = (char *)(size_t)cases[i].owners;
+        struct decision d = decide(&s, FINISHED + DAY);
+        ck_assert_msg((d.action == ACTION_DELETE) == cases[i].lets, "owners = %s", cases[i].owners);
+        scene_finish(&s);
+    }
+    /* Without a group, a pattern that asks for one does not match. */
+    struct scene s;
+    scene_start(&s, NULL, NULL);
+    become_owned(&s, "Node", "v1");
+    s.policy.owners = (char *)(size_t) "Node.*";
+    ck_assert_int_eq(decide(&s, FINISHED + DAY).action, ACTION_KEEP);
+    s.policy.owners = (char *)(size_t) "Node";
+    ck_assert_int_eq(decide(&s, FINISHED + DAY).action, ACTION_DELETE);
+    scene_finish(&s);
+}
+END_TEST
+
+START_TEST(a_wish_on_the_job_itself_beats_the_guard_and_nothing_around_it_does) {
+    static const struct {
+        const char *own, *theirs;
+        int64_t spec_ttl_s;
+        const char *rule; /* NULL: it is kept by the guard */
+    } cases[] = {{"{\"" P "ttl-after-failure\":\"1h\"}", NULL, SPEC_TTL_NONE, "ttl-after-failure=1h @ annotation"},
+            {NULL, NULL, 60, "ttlSecondsAfterFinished=60 @ spec"},
+            {NULL, "{\"" P "ttl-after-failure\":\"1h\"}", SPEC_TTL_NONE, NULL},
+            {"{\"" P "ttl-after-success\":\"1h\"}", NULL, SPEC_TTL_NONE, NULL}, /* of the other outcome */
+            {"{\"" P "hold\":\"false\"}", NULL, SPEC_TTL_NONE, NULL},
+            {"{\"" P "hold\":\"2026-01-03T00:00:00Z\"}", NULL, SPEC_TTL_NONE, NULL}};
+    for (int guard = 0; guard < 2; guard++) {
+        for (size_t i = 0; i < COUNT(cases); i++) {
+            struct scene s;
+            scene_start(&s, cases[i].own, cases[i].theirs);
+            s.job.spec_ttl_s = cases[i].spec_ttl_s;
+            if (guard == 0)
+                become_hook(&s, HOOK_HELM, "test");
+            else
+                become_owned(&s, "JobSet", "jobset.x-k8s.io/v1");
+            struct decision d = decide(&s, FINISHED + 100 * DAY);
+            ck_assert_int_eq(d.action, cases[i].rule ? ACTION_DELETE : ACTION_KEEP);
+            if (cases[i].rule)
+                expect_rule(&d, cases[i].rule);
+            else
+                ck_assert_int_eq(d.reason, guard == 0 ? REASON_HOOK : REASON_OWNED);
+            scene_finish(&s);
+        }
+    }
+    /* What keeps for other reasons is told as such. */
+    static const struct {
+        const char *own;
+        enum reason reason;
+    } kept[] = {{"{\"" P "hold\":\"true\"}", REASON_HELD}, {"{\"" P "ttl-after-failure\":\"never\"}", REASON_NEVER},
+            {"{\"" P "ttl-after-failure\":\"1\"}", REASON_NOT_UNDERSTOOD}};
+    for (size_t i = 0; i < COUNT(kept); i++) {
+        struct scene s;
+        scene_start(&s, kept[i].own, NULL);
+        become_hook(&s, HOOK_HELM, "test");
+        become_owned(&s, "JobSet", "jobset.x-k8s.io/v1");
+        ck_assert_int_eq(decide(&s, FINISHED + 100 * DAY).reason, kept[i].reason);
+        scene_finish(&s);
+    }
+}
+END_TEST
+
+/* ---- names that come back ---- */
+
+#define MINUTE (60 * SECOND)
+
+START_TEST(a_name_that_comes_back_again_and_again_waits_longer_each_time_and_then_stays) {
+    static const int64_t waits[] = {0, 0, 0, 10, 20, 40, 80, 160, -1, -1, -1};
+    for (int count = 0; count < (int)COUNT(waits); count++) {
+        struct scene s;
+        scene_start(&s, NULL, NULL);
+        s.job.outcome = OUTCOME_SUCCEEDED;
+        s.guards.recreated = count;
+        struct decision d = decide(&s, FINISHED);
+        if (waits[count] == 0) {
+            ck_assert_int_eq(d.action, ACTION_DELETE);
+            scene_finish(&s);
+            continue;
+        }
+        expect_rule(&d, "recreate-limit=3 @ default");
+        ck_assert_int_eq(d.recreated, count);
+        if (waits[count] > 0) {
+            ck_assert_int_eq(d.action, ACTION_WAIT);
+            ck_assert_int_eq(d.reason, REASON_RECREATED);
+            ck_assert_int_eq(d.due_ms, FINISHED + waits[count] * MINUTE);
+            ck_assert_int_eq(decide(&s, d.due_ms - 1).action, ACTION_WAIT);
+            ck_assert_int_eq(decide(&s, d.due_ms).action, ACTION_DELETE);
+        } else {
+            ck_assert_int_eq(d.action, ACTION_KEEP);
+            ck_assert_int_eq(d.reason, REASON_RECREATED_KEPT);
+            struct run_policy row;
+            policy_to_run(&d, &row);
+            ck_assert_int_eq(row.state, RUN_KEPT);
+            ck_assert_str_eq(row.rule, "recreate-limit=3");
+        }
+        scene_finish(&s);
+    }
+    struct scene s;
+    scene_start(&s, NULL, NULL);
+    s.job.outcome = OUTCOME_SUCCEEDED;
+    s.guards.recreated = 4;
+    expect_reason(&s, FINISHED + MINUTE,
+            "created again 4 times right after its deletion: something (GitOps?) re-creates it; waits 19m");
+    s.guards.recreated = 1000000;
+    expect_reason(&s, FINISHED,
+            "created again 1000000 times right after its deletion: something (GitOps?) re-creates it; kept");
+    s.policy.recreate_limit = s.guards.recreated = 1;
+    s.policy.recreate_limit_line = 7;
+    expect_reason(&s, FINISHED,
+            "created again 1 time right after its deletion: something (GitOps?) re-creates it; waits 10m");
+    struct decision d = decide(&s, FINISHED);
+    expect_rule(&d, "recreate-limit=1 @ config:7");
+    scene_finish(&s);
+}
+END_TEST
+
+START_TEST(recreate_limit_of_0_switches_the_back_off_off) {
+    struct scene s;
+    scene_start(&s, NULL, NULL);
+    s.job.outcome = OUTCOME_SUCCEEDED;
+    s.guards.recreated = 1000;
+    s.policy.recreate_limit = 0;
+    ck_assert_int_eq(decide(&s, FINISHED).action, ACTION_DELETE);
+    scene_finish(&s);
+}
+END_TEST
+
+START_TEST(a_ttl_of_the_jobs_own_lifts_the_end_of_the_back_off_but_not_the_back_off) {
+    struct scene s;
+    scene_start(&s, "{\"" P "ttl-after-success\":\"0s\"}", NULL);
+    s.job.outcome = OUTCOME_SUCCEEDED;
+    for (int count = 7; count < 100; count++) {
+        s.guards.recreated = count;
+        struct decision d = decide(&s, FINISHED);
+        ck_assert_int_eq(d.action, ACTION_WAIT);
+        ck_assert_int_eq(d.due_ms, FINISHED + 160 * MINUTE);
+    }
+    scene_finish(&s);
+    /* spec.ttlSecondsAfterFinished does not: it comes along each time, and the loop is there because of it. */
+    scene_start(&s, NULL, NULL);
+    s.guards.recreated = 8;
+    s.job.spec_ttl_s = 0;
+    ck_assert_int_eq(decide(&s, FINISHED + 1000 * DAY).reason, REASON_RECREATED_KEPT);
+    scene_finish(&s);
+}
+END_TEST
+
+START_TEST(the_back_off_adds_nothing_to_what_waits_longer_anyway) {
+    struct scene s;
+    scene_start(&s, NULL, NULL);
+    s.guards.recreated = 7;
+    struct decision d = decide(&s, FINISHED);
+    ck_assert_int_eq(d.due_ms, FINISHED + DAY);
+    expect_rule(&d, "ttl-after-failure=24h @ default");
+    scene_finish(&s);
+    scene_start(&s, "{\"" P "hold\":\"2026-02-01T00:00:00Z\"}", NULL);
+    s.job.outcome = OUTCOME_SUCCEEDED;
+    s.guards.recreated = 3;
+    ck_assert_int_eq(decide(&s, FINISHED).reason, REASON_HELD_UNTIL);
+    s.guards.recreated = 8;
+    ck_assert_int_eq(decide(&s, FINISHED).reason, REASON_RECREATED_KEPT);
+    scene_finish(&s);
+}
+END_TEST
+
 START_TEST(the_longest_times_do_not_overflow) {
     struct scene s;
     scene_start(&s, "{\"" P "ttl-after-failure\":\"36600d\"}", NULL);
@@ -605,6 +883,9 @@ struct facts {
     enum outcome outcome;
     enum namespace_view view;
     bool doubt, terminating, active, behind;
+    bool hook, owned, keep_hooks;
+    const char *owners;
+    int recreated, recreate_limit;
     int64_t now;
 };
 
@@ -639,6 +920,13 @@ static void invent(struct facts *f) {
     f->terminating = pick(30) == 0;
     f->active = pick(4) == 0;
     f->behind = pick(4) == 0;
+    f->hook = pick(8) == 0;
+    f->owned = pick(8) == 0;
+    f->keep_hooks = pick(3) != 0;
+    static const char *const owners[] = {NULL, "", "Other", "*", "JobSet"};
+    f->owners = owners[pick(COUNT(owners))];
+    f->recreated = pick(3) ? 0 : (int)pick(12);
+    f->recreate_limit = (int)pick(5);
     static const int64_t spans[] = {
             -DAY, -1, 0, 1, 59999, 60000, HOUR - 1, HOUR, DAY, 3 * DAY - 1, 3 * DAY, 1000 * DAY};
     f->now = FINISHED + spans[pick(COUNT(spans))];
@@ -691,7 +979,19 @@ static enum action model(const struct facts *f, int64_t *ret_due) {
         hold = asked ? hold_choices[f->theirs[2]].until : 0;
     if (ttls[i] == WRONG || ttls[i] == DURATION_NEVER || hold == WRONG || hold == HOLD_FOREVER)
         return ACTION_KEEP;
+    bool own_wish = i < 2;
+    if (!own_wish &&
+            ((f->hook && f->keep_hooks) || (f->owned && (!f->owners || strcspn(f->owners, "*J") == strlen(f->owners)))))
+        return ACTION_KEEP;
     int64_t due = FINISHED + ttls[i];
+    for (int n = f->recreate_limit, wait = 10; f->recreate_limit && f->recreated >= n; n++, wait *= 2) {
+        if (n == f->recreate_limit + 5 && i != 0)
+            return ACTION_KEEP;
+        if (n == f->recreate_limit + 5)
+            break;
+        if (due < FINISHED + wait * 60000)
+            due = FINISHED + wait * 60000;
+    }
     if ((f->active || f->behind) && due < FINISHED + 60000)
         due = FINISHED + 60000;
     if (due < hold)
@@ -725,6 +1025,14 @@ START_TEST(random_jobs_are_decided_as_an_independent_model_decides_them) {
         s.guards.namespace = f.view;
         s.guards.cronjob_active = f.active;
         s.guards.cronjob_behind = f.behind;
+        s.guards.recreated = f.recreated;
+        s.policy.keep_hooks = f.keep_hooks;
+        s.policy.owners = (char *)(size_t)f.owners;
+        s.policy.recreate_limit = f.recreate_limit;
+        if (f.hook)
+            become_hook(&s, HOOK_ARGOCD, "Sync");
+        if (f.owned)
+            become_owned(&s, "JobSet", "jobset.x-k8s.io/v1");
         int64_t due;
         enum action action = model(&f, &due);
         struct decision d = decide(&s, f.now);
@@ -767,9 +1075,15 @@ Suite *suite_policy(void) {
             &a_hold_keeps_whatever_else_says, &a_hold_of_the_job_beats_that_of_its_namespace,
             &a_hold_with_a_time_ends_at_that_time_and_not_before_the_ttl,
             &a_finish_in_the_future_waits_whatever_its_ttl, &a_job_waits_for_its_cronjob_to_take_note_but_not_for_ever,
-            &the_longest_times_do_not_overflow, &decisions_go_to_the_register_as_they_were_made,
-            &a_long_value_reaches_the_register_cut_between_characters, &actions_and_states_have_names,
-            &random_jobs_are_decided_as_an_independent_model_decides_them};
+            &cronjob_settle_of_0s_switches_the_wait_off, &a_hook_of_helm_or_argo_cd_is_left_to_its_tool,
+            &a_job_of_an_owner_that_is_no_cronjob_is_left_to_it, &owners_names_those_whose_jobs_may_go,
+            &a_wish_on_the_job_itself_beats_the_guard_and_nothing_around_it_does,
+            &a_name_that_comes_back_again_and_again_waits_longer_each_time_and_then_stays,
+            &recreate_limit_of_0_switches_the_back_off_off,
+            &a_ttl_of_the_jobs_own_lifts_the_end_of_the_back_off_but_not_the_back_off,
+            &the_back_off_adds_nothing_to_what_waits_longer_anyway, &the_longest_times_do_not_overflow,
+            &decisions_go_to_the_register_as_they_were_made, &a_long_value_reaches_the_register_cut_between_characters,
+            &actions_and_states_have_names, &random_jobs_are_decided_as_an_independent_model_decides_them};
     for (size_t i = 0; i < COUNT(all); i++)
         tcase_add_test(tcase, *all[i]);
     suite_add_tcase(suite, tcase);

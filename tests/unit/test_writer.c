@@ -16,9 +16,9 @@ struct told {
     uint64_t tickets[2048];
     size_t durable, refused, wanted; /* wanted: answers at which the loop stops */
     char failing[ERROR_TEXT_MAX];
-    int failed, mended, rooms;
+    int failed, mended, rooms, anews;
     bool stop_when_failing, close_when_durable, close_when_failing, close_when_refused;
-    char order[64]; /* d, r, f, m as they came */
+    char order[64]; /* d, r, f, m, a as they came */
 };
 
 static struct told told;
@@ -62,6 +62,12 @@ static void on_failing(void *arg, const char *why) {
         close_now();
 }
 
+static void on_anew(void *arg) {
+    ck_assert_ptr_eq(arg, &told);
+    told.anews++;
+    note('a');
+}
+
 static void on_room(void *arg) {
     ck_assert_ptr_eq(arg, &told);
     told.rooms++;
@@ -78,8 +84,12 @@ static void on_refused(void *arg, const struct history_request *request, const c
         close_now();
 }
 
-static const struct writer_handler handler = {
-        .arg = &told, .durable = on_durable, .failing = on_failing, .room = on_room, .refused = on_refused};
+static const struct writer_handler handler = {.arg = &told,
+        .durable = on_durable,
+        .failing = on_failing,
+        .room = on_room,
+        .anew = on_anew,
+        .refused = on_refused};
 
 static void open_with(int64_t retention_ms) {
     struct writer_settings settings = {.location = fixture_location, .cluster = "c1", .retention_ms = retention_ms};
@@ -452,7 +462,84 @@ START_TEST(a_store_that_was_removed_begins_anew_and_knows_nothing_of_the_old) {
     ck_assert_int_eq(told.failed, 1);
     ck_assert_contains(told.failing, "moved or removed");
     ck_assert_uint_eq(told.refused, 1);
+    ck_assert_int_eq(told.anews, 1);
+    ck_assert(strncmp(told.order, "dfa", 3) == 0);
     ck_assert_str_eq(fixture_sql("SELECT group_concat(job_uid) FROM runs"), "u1");
+}
+END_TEST
+
+/* The thread goes on without the loop. */
+static void spin_until(const char *sql, const char *wanted) {
+    int64_t until = clock_mono_ms() + 10000;
+    while (strcmp(fixture_sql(sql), wanted) != 0)
+        ck_assert_int_lt(clock_mono_ms(), until);
+}
+
+START_TEST(what_was_not_answered_yet_when_the_register_was_lost_is_written_to_the_new_one) {
+    open_with(DURATION_NEVER);
+    submit_records(0, 3);
+    spin_until("SELECT count(*) FROM runs", "3");
+    ck_assert_uint_eq(told.durable, 0);
+    ck_assert_int_eq(remove(fixture_path), 0);
+    submit_records(3, 1);
+    int64_t until = clock_mono_ms() + 10000;
+    while (access(fixture_path, F_OK) < 0)
+        ck_assert_int_lt(clock_mono_ms(), until);
+    await(4);
+    ck_assert_str_eq(strchr(told.order, 'd'), "dddd");
+    ck_assert_ptr_nonnull(strchr(told.order, 'a'));
+    ck_assert_str_eq(fixture_sql("SELECT group_concat(job_uid) FROM (SELECT * FROM runs ORDER BY id)"), "u0,u1,u2,u3");
+}
+END_TEST
+
+static void stop_the_loop(void *arg) {
+    (void)arg;
+    told.anews++;
+    loop_stop(told.loop);
+}
+
+START_TEST(a_register_that_is_lost_while_nothing_is_written_is_noticed_and_begun_anew) {
+    struct writer_settings settings = {
+            .location = fixture_location, .cluster = "c1", .retention_ms = DURATION_NEVER, .check_every_ms = 5};
+    struct writer_handler noticing = handler;
+    noticing.anew = stop_the_loop;
+    noticing.arg = &told;
+    ck_assert_int_eq(writer_open(told.loop, &settings, &noticing, &told.writer, NULL), 0);
+    ck_assert_int_eq(remove(fixture_path), 0);
+    loop_run(told.loop);
+    ck_assert_int_eq(told.anews, 1);
+    ck_assert_int_eq(access(fixture_path, F_OK), 0);
+    submit_records(0, 1);
+    await(1);
+    ck_assert_str_eq(fixture_sql("SELECT count(*) FROM runs"), "1");
+    ck_assert_int_eq(told.anews, 1);
+}
+END_TEST
+
+START_TEST(another_register_in_the_place_of_ours_is_told_and_ours_keeps_what_it_has) {
+    open_with(DURATION_NEVER);
+    submit_records(0, 2);
+    await(2);
+    char other[160], ours[160];
+    snprintf(other, sizeof other, "%s.other", fixture_path);
+    snprintf(ours, sizeof ours, "%s.ours", fixture_path);
+    char location[200];
+    snprintf(location, sizeof location, "sqlite:%s", other);
+    struct history *history;
+    ck_assert_int_eq(history_open(location, HISTORY_WRITE, &history, NULL), 0);
+    history_close(history);
+    ck_assert_int_eq(rename(fixture_path, ours), 0);
+    ck_assert_int_eq(rename(other, fixture_path), 0);
+    submit_records(2, 1);
+    await(1);
+    ck_assert_int_eq(told.anews, 1);
+    ck_assert_contains(told.failing, "another file was put in its place");
+    ck_assert_str_eq(fixture_sql("SELECT group_concat(job_uid) FROM runs"), "u2");
+    ck_assert_int_eq(writer_close(told.writer, 5000), 0);
+    told.writer = NULL;
+    ck_assert_int_eq(rename(ours, fixture_path), 0);
+    ck_assert_str_eq(fixture_sql("SELECT group_concat(job_uid) FROM runs"), "u0,u1");
+    ck_assert_str_eq(fixture_sql("PRAGMA integrity_check"), "ok");
 }
 END_TEST
 
@@ -574,27 +661,79 @@ static void fill_for_pruning(int n) {
     history_close(history);
 }
 
+/* The API server's answers say that it is this time there. */
+static void tell_server_time(int64_t server_ms) {
+    struct skew skew = {0};
+    int64_t mono_ms = clock_mono_ms();
+    skew_sample(&skew, mono_ms, mono_ms, server_ms);
+    writer_set_skew(told.writer, &skew);
+}
+
+static void stop_when_pruned(void *arg) {
+    struct loop_timer **timer = arg;
+    if (strcmp(fixture_sql("SELECT count(*) FROM runs WHERE delete_state = 'deleted'"), "0") == 0)
+        loop_stop(told.loop);
+    else
+        loop_timer_start(*timer, 10);
+}
+
+/* The thread takes its steps by itself, whatever is written. */
+static void await_pruned(void) {
+    struct loop_timer *timer = NULL;
+    timer = loop_timer_create(told.loop, stop_when_pruned, &timer, NULL);
+    loop_timer_start(timer, 0);
+    loop_run(told.loop);
+    loop_timer_destroy(timer);
+}
+
 START_TEST(old_runs_are_pruned_between_batches) {
     clock_use(&frozen);
     fill_for_pruning(450);
     open_with(2 * HOUR_MS);
+    tell_server_time(NOW_MS);
     submit_records(0, 1);
     await(1);
     submit_records(1, 1);
     await(1);
     ck_assert_str_eq(fixture_sql("SELECT count(*) FROM runs WHERE delete_state = 'deleted'"), "450");
-    /* They finished an hour ago. A step of 200 follows each batch. */
+    /* They finished an hour ago. */
     writer_set_retention(told.writer, HOUR_MS / 2);
-    for (int i = 0; i < 5; i++) {
-        submit_records(2 + i, 1);
-        await(1);
-    }
-    ck_assert_str_eq(fixture_sql("SELECT count(*) FROM runs WHERE delete_state = 'deleted'"), "0");
+    await_pruned();
     writer_set_retention(told.writer, HOUR_MS / 2);
+    submit_records(2, 1);
+    await(1);
     writer_close(told.writer, 1000);
     told.writer = NULL;
     clock_use(NULL);
-    ck_assert_str_eq(fixture_sql("SELECT count(*) FROM runs"), "7");
+    ck_assert_str_eq(fixture_sql("SELECT count(*) FROM runs"), "3");
+}
+END_TEST
+
+/* This machine's clock stands far in the future, and the retention is over for everything by it. */
+START_TEST(a_clock_that_runs_ahead_costs_no_records) {
+    fill_for_pruning(5);
+    clock_use(&frozen);
+    open_with(HOUR_MS * 2); /* the frozen clock: all finished an hour ago, and it is NOW_MS at both */
+    submit_records(0, 1);
+    await(1);
+    ck_assert_str_eq(fixture_sql("SELECT count(*) FROM runs WHERE delete_state = 'deleted'"), "5");
+    /* By our clock they are past it, by the server's not: and nothing goes before the server's is known. */
+    writer_set_retention(told.writer, HOUR_MS / 2);
+    submit_records(1, 1);
+    await(1);
+    submit_records(2, 1);
+    await(1);
+    ck_assert_str_eq(fixture_sql("SELECT count(*) FROM runs WHERE delete_state = 'deleted'"), "5");
+    tell_server_time(NOW_MS - 3 * HOUR_MS / 4);
+    for (int i = 0; i < 3; i++) {
+        submit_records(3 + i, 1);
+        await(1);
+    }
+    ck_assert_str_eq(fixture_sql("SELECT count(*) FROM runs WHERE delete_state = 'deleted'"), "5");
+    tell_server_time(NOW_MS);
+    writer_set_retention(told.writer, HOUR_MS / 2 + 1);
+    await_pruned();
+    clock_use(NULL);
 }
 END_TEST
 
@@ -609,6 +748,7 @@ START_TEST(a_prune_that_fails_is_logged_and_recording_goes_on) {
     dup2(fd, STDERR_FILENO);
     log_configure(LOG_WARN, LOG_LOGFMT);
     open_with(HOUR_MS / 2);
+    tell_server_time(NOW_MS);
     for (int i = 0; i < 4; i++) {
         submit_records(i, 1);
         await(1);
@@ -715,12 +855,16 @@ Suite *suite_writer(void) {
     tcase_add_test(tests, a_failing_store_is_told_once_and_nothing_is_lost_when_it_works_again);
     tcase_add_test(tests, open_rows_cannot_be_read_from_a_store_that_failed);
     tcase_add_test(tests, a_store_that_was_removed_begins_anew_and_knows_nothing_of_the_old);
+    tcase_add_test(tests, what_was_not_answered_yet_when_the_register_was_lost_is_written_to_the_new_one);
+    tcase_add_test(tests, a_register_that_is_lost_while_nothing_is_written_is_noticed_and_begun_anew);
+    tcase_add_test(tests, another_register_in_the_place_of_ours_is_told_and_ours_keeps_what_it_has);
     tcase_add_test(tests, closing_with_a_store_that_fails_gives_up_in_time);
     tcase_add_test(tests, closing_while_another_process_has_the_lock_gives_up_in_time);
     tcase_add_test(tests, closing_writes_what_is_queued);
     tcase_add_test(tests, closing_without_grace_writes_nothing_more);
     tcase_add_test(tests, the_writer_may_be_closed_in_any_of_its_callbacks);
     tcase_add_test(tests, old_runs_are_pruned_between_batches);
+    tcase_add_test(tests, a_clock_that_runs_ahead_costs_no_records);
     tcase_add_test(tests, a_prune_that_fails_is_logged_and_recording_goes_on);
     tcase_add_test(tests, everything_answered_durable_survives_kill_9);
     suite_add_tcase(suite, tests);

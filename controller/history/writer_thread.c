@@ -1,0 +1,302 @@
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include "base/clock.h"
+#include "base/duration.h"
+#include "history/writer_internal.h"
+
+#define BATCH_MAX 256       /* requests a transaction: others who write wait for no longer than that */
+#define RETRY_FIRST_MS 100  /* a lock or a full disk may be over soon; no jitter, for nobody else retries in step */
+#define RETRY_LAST_MS 10000 /* how late work resumes, at most, when the cause is gone */
+#define PRUNE_EVERY_MS 3600000LL /* retention is in days */
+#define PRUNE_PAUSE_MS 50        /* between two steps, so that another process gets its turn: it looks every 20 ms */
+#define PRUNE_STEP_LONG_MS 50    /* a step that took longer takes fewer rows next time */
+#define PRUNE_STEP_SHORT_MS 10   /* and one that was shorter, more */
+#define PRUNE_LEAST 10
+#define PRUNE_MOST 1000
+
+void writer_chain_init(struct writer_chain *chain) {
+    chain->head = NULL;
+    chain->tail = &chain->head;
+}
+
+void writer_chain_add(struct writer_chain *chain, struct history_request *request) {
+    request->next = NULL;
+    *chain->tail = request;
+    chain->tail = &request->next;
+}
+
+void writer_chain_destroy(struct writer_chain *chain) {
+    while (chain->head) {
+        struct history_request *next = chain->head->next;
+        history_request_destroy(chain->head);
+        chain->head = next;
+    }
+    writer_chain_init(chain);
+}
+
+void writer_chain_append(struct writer_chain *to, struct writer_chain *from) {
+    if (!from->head)
+        return;
+    *to->tail = from->head;
+    to->tail = from->tail;
+    writer_chain_init(from);
+}
+
+int64_t writer_mono_ms(void) {
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
+}
+
+void writer_wait_until(pthread_cond_t *condition, pthread_mutex_t *mutex, int64_t at_mono) {
+    struct timespec at = {.tv_sec = at_mono / 1000, .tv_nsec = at_mono % 1000 * 1000000};
+    pthread_cond_timedwait(condition, mutex, &at);
+}
+
+/* Cut the first BATCH_MAX off. */
+static void chain_take_batch(struct writer_chain *queue, struct writer_chain *ret_batch) {
+    writer_chain_init(ret_batch);
+    for (int i = 0; i < BATCH_MAX && queue->head; i++) {
+        struct history_request *request = queue->head;
+        queue->head = request->next;
+        writer_chain_add(ret_batch, request);
+    }
+    if (!queue->head)
+        queue->tail = &queue->head;
+}
+
+static void chain_remove(struct writer_chain *chain, const struct history_request *request) {
+    struct writer_chain rest;
+    writer_chain_init(&rest);
+    for (struct history_request *at = chain->head, *next; at; at = next) {
+        next = at->next;
+        if (at != request)
+            writer_chain_add(&rest, at);
+    }
+    writer_chain_init(chain);
+    writer_chain_append(chain, &rest);
+}
+
+/* Under store_mutex. What can be interrupted must not be closed meanwhile: hence the second pointer, under mutex. */
+static void set_store(struct writer *writer, struct history *store) {
+    pthread_mutex_lock(&writer->mutex);
+    writer->interruptible = store;
+    /* writer_close may have looked for something to interrupt while the store was being opened. */
+    if (store && writer->stop && writer_mono_ms() >= writer->stop_by_mono)
+        history_interrupt(store);
+    pthread_mutex_unlock(&writer->mutex);
+    if (!store)
+        history_close(writer->store);
+    writer->store = store;
+}
+
+/* Under store_mutex. The store has failed: close it. What it took but was not answered yet may be lost with it, and
+ * goes in front of what is to be written next: of batch or, when that is NULL, of the queue. */
+static void drop_store(struct writer *writer, struct writer_chain *batch) {
+    set_store(writer, NULL);
+    pthread_mutex_lock(&writer->mutex);
+    struct writer_chain *next = batch ? batch : &writer->queue;
+    writer_chain_append(&writer->done, next);
+    writer_chain_append(next, &writer->done);
+    pthread_mutex_unlock(&writer->mutex);
+}
+
+/* Under store_mutex. */
+static int open_store(struct writer *writer, struct error *err) {
+    struct history *store;
+    if (writer->store)
+        return 0;
+    if (history_open(writer->location, HISTORY_WRITE, &store, err) < 0)
+        return -1;
+    const struct history_identity before = writer->identity;
+    history_identify(store, &writer->identity);
+    set_store(writer, store);
+    if (history_identity_differs(&before, &writer->identity)) {
+        pthread_mutex_lock(&writer->mutex);
+        writer->anew_told = false;
+        pthread_mutex_unlock(&writer->mutex);
+        loop_wake_send(writer->wake);
+    }
+    return 0;
+}
+
+/* Under store_mutex. 0, or -1 with the store closed, or with ret_refused: what cannot be applied. */
+static int try_batch(struct writer *writer, const char *cluster, struct writer_chain *batch,
+        const struct history_request **ret_refused, struct error *err) {
+    *ret_refused = NULL;
+    if (!writer->spare && !(writer->spare = calloc(1, sizeof *writer->spare)))
+        return error_nomem(err);
+    if (open_store(writer, err) < 0)
+        return -1;
+    if (history_apply(writer->store, cluster, batch->head, err) == 0)
+        return 0;
+    *ret_refused = history_refused(writer->store);
+    /* After an I/O error the connection's view of the file is not to be trusted; and the file may be another by now. */
+    if (!*ret_refused)
+        drop_store(writer, batch);
+    return -1;
+}
+
+static void refuse(struct writer *writer, struct writer_chain *batch, const struct history_request *request,
+        const struct error *why) {
+    pthread_mutex_lock(&writer->store_mutex);
+    struct writer_refusal *refusal = writer->spare;
+    writer->spare = NULL;
+    pthread_mutex_unlock(&writer->store_mutex);
+    chain_remove(batch, request);
+    *refusal = (struct writer_refusal){.request = (struct history_request *)request, .why = *why};
+    pthread_mutex_lock(&writer->mutex);
+    *writer->refused_tail = refusal;
+    writer->refused_tail = &refusal->next;
+    pthread_mutex_unlock(&writer->mutex);
+    loop_wake_send(writer->wake);
+}
+
+/* Under mutex. NULL: it works again. */
+static void tell_failure(struct writer *writer, const struct error *why) {
+    static const struct error none = {.kind = ERROR_NONE};
+    why = why ? why : &none;
+    if (why->kind == writer->failure.kind && strcmp(why->text, writer->failure.text) == 0)
+        return;
+    writer->failure = *why;
+    writer->failure_told = false;
+    loop_wake_send(writer->wake);
+}
+
+/* Under mutex. False when the time that writer_close gave is over. */
+static bool wait_to_retry(struct writer *writer, int64_t wait_ms) {
+    int64_t at = writer_mono_ms() + wait_ms;
+    bool knew = writer->stop; /* being told to stop is worth one more try at once */
+    while (writer_mono_ms() < at && writer->stop == knew) {
+        int64_t until = writer->stop && writer->stop_by_mono < at ? writer->stop_by_mono : at;
+        if (writer->stop && writer_mono_ms() >= until)
+            break;
+        writer_wait_until(&writer->changed, &writer->mutex, until);
+    }
+    return !writer->stop || !knew || writer_mono_ms() < writer->stop_by_mono;
+}
+
+/* Called and returns with mutex held. Until all of the batch is on disk or refused, or the time is over. */
+static void write_batch(struct writer *writer, struct writer_chain *batch) {
+    int64_t wait_ms = RETRY_FIRST_MS;
+    while (batch->head) {
+        const struct history_request *refused;
+        struct error err = {0};
+        const char *cluster = writer->cluster;
+        pthread_mutex_unlock(&writer->mutex);
+        pthread_mutex_lock(&writer->store_mutex);
+        int result = try_batch(writer, cluster, batch, &refused, &err);
+        pthread_mutex_unlock(&writer->store_mutex);
+        if (refused)
+            refuse(writer, batch, refused, &err);
+        pthread_mutex_lock(&writer->mutex);
+        if (result == 0) {
+            tell_failure(writer, NULL);
+            writer->check_wait_ms = writer->check_every_ms;
+            writer->check_at_mono = writer_mono_ms() + writer->check_every_ms;
+            writer_chain_append(&writer->done, batch);
+            loop_wake_send(writer->wake);
+        } else if (!refused) {
+            tell_failure(writer, &err);
+            if (!wait_to_retry(writer, wait_ms))
+                return;
+            wait_ms = wait_ms > RETRY_LAST_MS / 2 ? RETRY_LAST_MS : wait_ms * 2;
+        }
+    }
+}
+
+/* Called and returns with mutex held. Nothing is to be written just now: is what was written still there? */
+static void check_store(struct writer *writer) {
+    struct error err = {0};
+    pthread_mutex_unlock(&writer->mutex);
+    pthread_mutex_lock(&writer->store_mutex);
+    int result = writer->store ? history_check(writer->store, &err) : open_store(writer, &err);
+    if (result < 0 && writer->store)
+        drop_store(writer, NULL);
+    pthread_mutex_unlock(&writer->store_mutex);
+    pthread_mutex_lock(&writer->mutex);
+    tell_failure(writer, result < 0 ? &err : NULL);
+    if (result == 0)
+        writer->check_wait_ms = writer->check_every_ms;
+    else if (writer->check_wait_ms == writer->check_every_ms)
+        writer->check_wait_ms = RETRY_FIRST_MS;
+    else
+        writer->check_wait_ms = writer->check_wait_ms > RETRY_LAST_MS / 2 ? RETRY_LAST_MS : writer->check_wait_ms * 2;
+    writer->check_at_mono = writer_mono_ms() + writer->check_wait_ms;
+}
+
+/* Called and returns with mutex held. One step; the next is due soon while there is more. */
+static void prune_step(struct writer *writer) {
+    int limit = writer->prune_batch, pruned = 0, result = 0;
+    /* The time that has passed on both clocks: one that was set wrong must not cost years of records. */
+    int64_t now_ms = skew_safe_now(&writer->skew, clock_wall_ms(), clock_mono_ms());
+    int64_t before_ms = now_ms - writer->retention_ms, began_mono = writer_mono_ms();
+    pthread_mutex_unlock(&writer->mutex);
+    pthread_mutex_lock(&writer->store_mutex);
+    struct error err = {0};
+    if (writer->store)
+        result = history_prune(writer->store, before_ms, limit, &pruned, &err);
+    pthread_mutex_unlock(&writer->store_mutex);
+    pthread_mutex_lock(&writer->mutex);
+    if (result < 0 && strcmp(err.text, writer->prune_failure.text) != 0) {
+        writer->prune_failure_told = false;
+        loop_wake_send(writer->wake);
+    }
+    writer->prune_failure = err;
+    int64_t ended_mono = writer_mono_ms();
+    if (ended_mono - began_mono > PRUNE_STEP_LONG_MS && limit / 2 >= PRUNE_LEAST)
+        writer->prune_batch = limit / 2;
+    else if (ended_mono - began_mono < PRUNE_STEP_SHORT_MS && limit * 2 <= PRUNE_MOST)
+        writer->prune_batch = limit * 2;
+    writer->prune_at_mono = ended_mono + (pruned < limit ? PRUNE_EVERY_MS : PRUNE_PAUSE_MS);
+}
+
+static bool may_prune(const struct writer *writer) {
+    return writer->retention_ms != DURATION_NEVER && writer->skew.known;
+}
+
+/* When there is something to do without a request. */
+static int64_t next_chore(const struct writer *writer) {
+    return may_prune(writer) && writer->prune_at_mono < writer->check_at_mono ? writer->prune_at_mono
+                                                                              : writer->check_at_mono;
+}
+
+/* Called and returns with mutex held. */
+static void do_chore(struct writer *writer) {
+    if (may_prune(writer) && writer_mono_ms() >= writer->prune_at_mono)
+        prune_step(writer);
+    else if (!writer->queue.head && writer_mono_ms() >= writer->check_at_mono)
+        check_store(writer);
+}
+
+void *writer_thread_main(void *arg) {
+    struct writer *writer = arg;
+    struct writer_chain batch;
+    writer_chain_init(&batch);
+    pthread_mutex_lock(&writer->mutex);
+    for (;;) {
+        if (writer->stop && (!writer->queue.head || writer_mono_ms() >= writer->stop_by_mono))
+            break;
+        if (writer->queue.head) {
+            chain_take_batch(&writer->queue, &batch);
+            write_batch(writer, &batch);
+            if (batch.head)
+                break;
+        }
+        if (writer->stop)
+            continue;
+        if (writer_mono_ms() >= next_chore(writer))
+            do_chore(writer);
+        else if (!writer->queue.head)
+            writer_wait_until(&writer->changed, &writer->mutex, next_chore(writer));
+    }
+    /* What is left goes back, for writer_close to count. */
+    writer_chain_append(&batch, &writer->queue);
+    writer_chain_append(&writer->queue, &batch);
+    writer->ended = true;
+    pthread_cond_signal(&writer->stopped);
+    pthread_mutex_unlock(&writer->mutex);
+    return NULL;
+}
