@@ -97,9 +97,13 @@ $(BUILD)/scenarios: $(SCENARIOS:%.c=$(BUILD)/%.o) $(filter-out $(SCENARIO_FAKES:
 	$(CC) $(ALL_CFLAGS) $^ $(EXTRA_LDFLAGS) $(filter-out -lev -lcurl,$(LIBS)) $$(pkg-config --libs check) -o $@
 
 # The malloc family is replaced at link time, for all libraries.
+$(BUILD)/tests/torture/alloc.o: ALL_CFLAGS += $(if $(findstring fsanitize,$(CFLAGS)),-fno-sanitize=all -DALLOC_ASAN)
 $(BUILD)/torture-scenarios: $(BUILD)/tests/torture/scenarios.o $(BUILD)/tests/torture/alloc.o \
 		$(filter-out %/main.o,$(SCENARIOS:%.c=$(BUILD)/%.o)) $(filter-out $(SCENARIO_FAKES:%=$(BUILD)/%),$(OBJECTS))
 	$(CC) $(ALL_CFLAGS) -rdynamic $^ $(EXTRA_LDFLAGS) $(filter-out -lev -lcurl,$(LIBS)) $$(pkg-config --libs check) -o $@
+
+$(BUILD)/torture: $(BUILD)/tests/torture/main.o $(BUILD)/tests/torture/paths.o $(BUILD)/tests/torture/alloc.o $(OBJECTS)
+	$(CC) $(ALL_CFLAGS) -rdynamic $^ $(EXTRA_LDFLAGS) $(LIBS) -o $@
 
 # The same three, but for machines of which there are several.
 $(BUILD)/sim: $(SIMULATION:%.c=$(BUILD)/%.o) $(filter-out $(SCENARIO_FAKES:%=$(BUILD)/%),$(OBJECTS))
