@@ -26,6 +26,7 @@ OBJECTS  := $(SOURCES:%.c=$(BUILD)/%.o)
 SIM      := $(sort $(wildcard tests/kubesim/sim_*.c))
 UNIT     := $(sort $(wildcard tests/unit/*.c))
 SCENARIOS := $(sort $(wildcard tests/scenarios/*.c))
+SIMULATION := $(sort $(wildcard tests/sim/*.c))
 INTEGRATION := $(sort $(wildcard tests/integration/*.c))
 SHIMS    := $(patsubst tests/shims/%.c,$(BUILD)/shim-%.so,$(sort $(wildcard tests/shims/*.c)))
 FUZZ     := $(patsubst tests/fuzz/fuzz_%.c,%,$(sort $(wildcard tests/fuzz/fuzz_*.c)))
@@ -91,6 +92,15 @@ $(BUILD)/unit: $(UNIT:%.c=$(BUILD)/%.o) $(OBJECTS)
 SCENARIO_FAKES := controller/base/loop.o controller/kube/http.o controller/history/writer.o
 $(BUILD)/scenarios: $(SCENARIOS:%.c=$(BUILD)/%.o) $(filter-out $(SCENARIO_FAKES:%=$(BUILD)/%),$(OBJECTS))
 	$(CC) $(ALL_CFLAGS) $^ $(EXTRA_LDFLAGS) $(filter-out -lev -lcurl,$(LIBS)) $$(pkg-config --libs check) -o $@
+
+# The malloc family is replaced at link time, for all libraries.
+$(BUILD)/torture-scenarios: $(BUILD)/tests/torture/scenarios.o $(BUILD)/tests/torture/alloc.o \
+		$(filter-out %/main.o,$(SCENARIOS:%.c=$(BUILD)/%.o)) $(filter-out $(SCENARIO_FAKES:%=$(BUILD)/%),$(OBJECTS))
+	$(CC) $(ALL_CFLAGS) -rdynamic $^ $(EXTRA_LDFLAGS) $(filter-out -lev -lcurl,$(LIBS)) $$(pkg-config --libs check) -o $@
+
+# The same three, but for machines of which there are several.
+$(BUILD)/sim: $(SIMULATION:%.c=$(BUILD)/%.o) $(filter-out $(SCENARIO_FAKES:%=$(BUILD)/%),$(OBJECTS))
+	$(CC) $(ALL_CFLAGS) $^ $(EXTRA_LDFLAGS) $(filter-out -lev -lcurl,$(LIBS)) -o $@
 
 $(BUILD)/integration: $(INTEGRATION:%.c=$(BUILD)/%.o) $(OBJECTS)
 	$(CC) $(ALL_CFLAGS) $^ $(EXTRA_LDFLAGS) $(LIBS) $$(pkg-config --libs check) -o $@

@@ -42,16 +42,24 @@ static void sift_down(struct heap *heap, struct heap_node *node) {
     place(heap, node, at);
 }
 
+int heap_reserve(struct heap *heap, uint32_t wanted, struct error *err) {
+    if (wanted <= heap->capacity)
+        return 0;
+    uint32_t capacity = heap->capacity ? heap->capacity : HEAP_FIRST;
+    while (capacity < wanted)
+        capacity *= 2;
+    struct heap_node **nodes = realloc(heap->nodes, capacity * sizeof *nodes);
+    if (!nodes)
+        return error_nomem(err);
+    heap->nodes = nodes;
+    heap->capacity = capacity;
+    return 0;
+}
+
 int heap_put(struct heap *heap, struct heap_node *node, int64_t key, struct error *err) {
     if (node->index == HEAP_OUTSIDE) {
-        if (heap->len == heap->capacity) {
-            uint32_t capacity = heap->capacity ? heap->capacity * 2 : HEAP_FIRST;
-            struct heap_node **nodes = realloc(heap->nodes, capacity * sizeof *nodes);
-            if (!nodes)
-                return error_nomem(err);
-            heap->nodes = nodes;
-            heap->capacity = capacity;
-        }
+        if (heap_reserve(heap, heap->len + 1, err) < 0)
+            return -1;
         node->key = key;
         place(heap, node, heap->len++);
         sift_up(heap, node);

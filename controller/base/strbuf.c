@@ -18,7 +18,7 @@ void strbuf_finish(struct strbuf *buf) {
 
 void strbuf_clear(struct strbuf *buf) {
     buf->len = 0;
-    buf->failed = false;
+    buf->failed = buf->no_memory = false;
     if (buf->data)
         buf->data[0] = '\0';
 }
@@ -38,7 +38,7 @@ static bool make_room(struct strbuf *buf, size_t more) {
         capacity += capacity / 2;
     char *data = realloc(buf->data, capacity);
     if (!data) {
-        buf->failed = true;
+        buf->failed = buf->no_memory = true;
         return false;
     }
     buf->data = data;

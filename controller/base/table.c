@@ -65,9 +65,11 @@ void table_color(struct table *table, const char *sgr) {
         table->cells[table->n_cells - 1].sgr = sgr;
 }
 
-static void escape_cell(struct strbuf *buf, const struct cell *cell) {
+/* False when memory ran out. What is longer than the buffer lets it be is cut. */
+static bool escape_cell(struct strbuf *buf, const struct cell *cell) {
     strbuf_clear(buf);
     text_add_escaped(buf, cell->text && *cell->text ? cell->text : "-", TEXT_ALL);
+    return !buf->no_memory;
 }
 
 static void print_padding(FILE *out, size_t n) {
@@ -75,18 +77,31 @@ static void print_padding(FILE *out, size_t n) {
         fputc(' ', out);
 }
 
-void table_print(const struct table *table, FILE *out, bool colors) {
+/* The width of each column, or NULL: no memory. The buffer is large enough for each cell afterwards. */
+static size_t *measure(const struct table *table, struct strbuf *buf) {
     size_t *widths = calloc(table->n_columns, sizeof *widths);
     if (!widths)
-        return;
-    struct strbuf buf = STRBUF_INIT(CELL_BYTES_MAX);
+        return NULL;
     for (size_t c = 0; c < table->n_columns; c++)
         widths[c] = strlen(table->columns[c]);
     for (size_t i = 0; i < table->n_cells; i++) {
-        escape_cell(&buf, &table->cells[i]);
-        size_t width = text_width(strbuf_text(&buf));
+        if (!escape_cell(buf, &table->cells[i])) {
+            free(widths);
+            return NULL;
+        }
+        size_t width = text_width(strbuf_text(buf));
         if (width > widths[i % table->n_columns])
             widths[i % table->n_columns] = width;
+    }
+    return widths;
+}
+
+int table_print(const struct table *table, FILE *out, bool colors, struct error *err) {
+    struct strbuf buf = STRBUF_INIT(CELL_BYTES_MAX);
+    size_t *widths = measure(table, &buf);
+    if (!widths) {
+        strbuf_finish(&buf);
+        return error_nomem(err);
     }
     for (size_t c = 0; c < table->n_columns; c++) {
         for (const char *at = table->columns[c]; *at; at++)
@@ -98,7 +113,7 @@ void table_print(const struct table *table, FILE *out, bool colors) {
     for (size_t i = 0; i < table->n_cells; i++) {
         size_t c = i % table->n_columns;
         const struct cell *cell = &table->cells[i];
-        escape_cell(&buf, cell);
+        (void)!escape_cell(&buf, cell);
         if (colors && cell->sgr)
             fprintf(out, "\033[%sm%s\033[0m", cell->sgr, strbuf_text(&buf));
         else
@@ -110,25 +125,31 @@ void table_print(const struct table *table, FILE *out, bool colors) {
     }
     strbuf_finish(&buf);
     free(widths);
+    return 0;
 }
 
-static void print_csv_field(struct strbuf *buf, const char *text, bool last, FILE *out) {
+static bool print_csv_field(struct strbuf *buf, const char *text, bool last, FILE *out) {
     strbuf_clear(buf);
     text_add_csv(buf, text);
+    if (buf->no_memory)
+        return false;
     fprintf(out, "%s%s", strbuf_text(buf), last ? "\n" : ",");
+    return true;
 }
 
-void table_print_csv(const struct table *table, FILE *out) {
+int table_print_csv(const struct table *table, FILE *out, struct error *err) {
     struct strbuf buf = STRBUF_INIT(CELL_BYTES_MAX);
-    for (size_t c = 0; c < table->n_columns; c++)
-        print_csv_field(&buf, table->columns[c], c + 1 == table->n_columns, out);
-    for (size_t i = 0; i < table->n_cells; i += table->n_columns) {
-        for (size_t c = 0; c < table->n_columns; c++) {
+    bool ok = true;
+    for (size_t c = 0; c < table->n_columns && ok; c++)
+        ok = print_csv_field(&buf, table->columns[c], c + 1 == table->n_columns, out);
+    for (size_t i = 0; i < table->n_cells && ok; i += table->n_columns) {
+        for (size_t c = 0; c < table->n_columns && ok; c++) {
             const char *text = i + c < table->n_cells ? table->cells[i + c].text : NULL;
-            print_csv_field(&buf, text ? text : "", c + 1 == table->n_columns, out);
+            ok = print_csv_field(&buf, text ? text : "", c + 1 == table->n_columns, out);
         }
     }
     strbuf_finish(&buf);
+    return ok ? 0 : error_nomem(err);
 }
 
 bool terminal_has_colors(FILE *out) {

@@ -418,6 +418,8 @@ void config_print_reference(FILE *out) {
             result = table_add(table, cells[c], NULL);
     }
     if (result == 0)
-        table_print(table, out, false);
+        result = table_print(table, out, false, NULL);
     table_destroy(table);
+    if (result < 0)
+        fputs("out of memory\n", out);
 }

@@ -77,7 +77,8 @@ static void warn_if_namespace_unclear(const struct store_namespace *ns) {
             log_text("reason", a->bad_why));
 }
 
-static void take_namespace(struct feed *feed, enum reflector_change change, const json_t *object) {
+/* -1: there was no memory for it. */
+static int take_namespace(struct feed *feed, enum reflector_change change, const json_t *object) {
     struct feeds *f = feed->source->owner;
     struct store *store = reconcile_store(f->settings.reconcile);
     struct error err = {0};
@@ -87,21 +88,22 @@ static void take_namespace(struct feed *feed, enum reflector_change change, cons
         const char *name = json_string_value(json_object_get(json_object_get(object, "metadata"), "name"));
         if (name)
             store_remove_namespace(store, name);
-        return;
+        return 0;
     }
     if (store_put_namespace(
                 store, object, f->settings.config->policy.prefix, generation_of(feed), &ns, &changed, &err) < 0) {
         log_warn("a Namespace was not taken in", log_text("error", err.text));
-        return;
+        return err.kind == ERROR_NOMEM ? -1 : 0;
     }
     if (!changed)
-        return;
+        return 0;
     warn_if_namespace_unclear(ns);
     if (feed->source->feeds[KIND_JOBS].complete)
         reconcile_namespace_changed(f->settings.reconcile, ns->name);
+    return 0;
 }
 
-static void take_cronjob(struct feed *feed, enum reflector_change change, const json_t *object) {
+static int take_cronjob(struct feed *feed, enum reflector_change change, const json_t *object) {
     struct feeds *f = feed->source->owner;
     struct store *store = reconcile_store(f->settings.reconcile);
     struct error err = {0};
@@ -110,16 +112,19 @@ static void take_cronjob(struct feed *feed, enum reflector_change change, const 
     if (change == REFLECTOR_DELETED) {
         const char *uid = json_string_value(json_object_get(json_object_get(object, "metadata"), "uid"));
         if (!uid)
-            return;
+            return 0;
         store_remove_cronjob(store, uid);
         reconcile_cronjob_changed(f->settings.reconcile, uid);
-        return;
+        return 0;
     }
-    if (store_put_cronjob(
-                store, object, f->discovered->cronjobs_tell_success, generation_of(feed), &cronjob, &changed, &err) < 0)
+    if (store_put_cronjob(store, object, f->discovered->cronjobs_tell_success, generation_of(feed), &cronjob, &changed,
+                &err) < 0) {
         log_warn("a CronJob was not taken in", log_text("error", err.text));
-    else if (changed && feed->source->feeds[KIND_JOBS].complete)
+        return err.kind == ERROR_NOMEM ? -1 : 0;
+    }
+    if (changed && feed->source->feeds[KIND_JOBS].complete)
         reconcile_cronjob_changed(f->settings.reconcile, cronjob->uid);
+    return 0;
 }
 
 static void caught_up(struct feed *feed) {
@@ -138,26 +143,23 @@ static void on_catch_up_over(void *arg) {
     }
 }
 
-static void feed_item(
+static int feed_item(
         void *arg, enum reflector_change change, const json_t *object, const char *template, size_t template_len) {
     struct feed *feed = arg;
     struct feeds *f = feed->source->owner;
     switch (feed->kind) {
     case KIND_NAMESPACES:
-        take_namespace(feed, change, object);
-        break;
+        return take_namespace(feed, change, object);
     case KIND_CRONJOBS:
-        take_cronjob(feed, change, object);
-        break;
+        return take_cronjob(feed, change, object);
     case KIND_JOBS:
         if (change == REFLECTOR_DELETED)
-            reconcile_on_job_deleted(f->settings.reconcile, feed->source->index, object, template, template_len);
-        else
-            reconcile_on_job(f->settings.reconcile, feed->source->index, object, template, template_len);
-        break;
+            return reconcile_on_job_deleted(f->settings.reconcile, feed->source->index, object, template, template_len);
+        return reconcile_on_job(f->settings.reconcile, feed->source->index, object, template, template_len);
     case KINDS:
         break;
     }
+    return 0;
 }
 
 static void feed_unreadable(void *arg, const char *why) {
@@ -356,6 +358,13 @@ void feeds_resume(struct feeds *f) {
     for (size_t i = 0; i < f->n_sources; i++) {
         if (f->sources[i].feeds[KIND_JOBS].reflector)
             reflector_resume(f->sources[i].feeds[KIND_JOBS].reflector);
+    }
+}
+
+void feeds_relist_jobs(struct feeds *f) {
+    for (size_t i = 0; i < f->n_sources; i++) {
+        if (f->sources[i].feeds[KIND_JOBS].reflector)
+            reflector_relist(f->sources[i].feeds[KIND_JOBS].reflector);
     }
 }
 

@@ -7,6 +7,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "base/json.h"
 #include "base/strbuf.h"
 #include "base/text.h"
 #include "kube/framer.h"
@@ -146,7 +147,7 @@ static int take_object(struct file_reader *reader, const json_t *object) {
 
 /* The object is not the JSON that a server would send (a key twice, bytes that are not UTF-8). Enough of it may be
  * readable to say whose Job is kept. */
-static int salvage(struct file_reader *reader, const char *json, size_t len, const json_error_t *why) {
+static int salvage(struct file_reader *reader, const char *json, size_t len, const struct error *why) {
     struct strbuf clean = STRBUF_INIT(FRAMER_ITEM_MAX * 3);
     for (size_t i = 0; i < len;) {
         size_t n = 1;
@@ -160,8 +161,12 @@ static int salvage(struct file_reader *reader, const char *json, size_t len, con
         strbuf_add(&clean, json + i, n);
         i += n;
     }
-    json_t *object = json_loadb(strbuf_text(&clean), clean.len, JSON_ALLOW_NUL, NULL);
+    struct error err = {0};
+    bool whole = !strbuf_failed(&clean);
+    json_t *object = whole ? json_read(strbuf_text(&clean), clean.len, JSON_ALLOW_NUL, NULL, &err) : NULL;
     strbuf_finish(&clean);
+    if (!whole || err.kind == ERROR_NOMEM)
+        return error_nomem(reader->err);
     if (!object)
         return error_set(reader->err, ERROR_USAGE, "not JSON: %s", why->text);
     reader->jobs++;
@@ -174,9 +179,11 @@ static int file_item(void *arg, const char *json, size_t len, const char *aside,
     struct file_reader *reader = arg;
     (void)aside;
     (void)aside_len;
-    json_error_t why;
+    struct error why = {0};
     reader->items++;
-    json_t *object = json_loadb(json, len, JSON_REJECT_DUPLICATES | JSON_DECODE_ANY | JSON_ALLOW_NUL, &why);
+    json_t *object = json_read(json, len, JSON_REJECT_DUPLICATES | JSON_DECODE_ANY | JSON_ALLOW_NUL, NULL, &why);
+    if (!object && why.kind == ERROR_NOMEM)
+        return error_nomem(reader->err);
     if (!object)
         return salvage(reader, json, len, &why);
     int result = take_object(reader, object);
@@ -186,10 +193,10 @@ static int file_item(void *arg, const char *json, size_t len, const char *aside,
 
 static int file_envelope(void *arg, const char *json, size_t len) {
     struct file_reader *reader = arg;
-    json_error_t why;
-    json_t *envelope = json_loadb(json, len, 0, &why);
+    struct error why = {0};
+    json_t *envelope = json_read(json, len, 0, NULL, &why);
     if (!envelope)
-        return error_set(reader->err, ERROR_USAGE, "not JSON: %s", why.text);
+        return error_set(reader->err, why.kind == ERROR_NOMEM ? ERROR_NOMEM : ERROR_USAGE, "not JSON: %s", why.text);
     json_decref(envelope);
     reader->lists++;
     return 0;
@@ -234,7 +241,8 @@ int gather_from_file(const struct config *config, const char *path, struct gathe
         close(fd);
     framer_destroy(framer);
     if (result < 0) {
-        err->kind = ERROR_USAGE; /* what was given cannot be worked on */
+        if (err->kind != ERROR_NOMEM)
+            err->kind = ERROR_USAGE; /* what was given cannot be worked on */
         error_context(err, "%s", name);
     }
     return result;

@@ -307,21 +307,22 @@ static void print_head(const struct request *request) {
         history_print_csv_header(stdout);
 }
 
-static void print_tail(struct sink *sink) {
+static int print_tail(struct sink *sink, struct error *err) {
     const struct request *request = sink->request;
     if (request->output == OUTPUT_JSON)
         fputs(sink->rows ? "\n]\n" : "]\n", stdout);
-    else if (sink->table && sink->rows)
-        table_print(sink->table, stdout, terminal_has_colors(stdout));
+    else if (sink->table && sink->rows && table_print(sink->table, stdout, terminal_has_colors(stdout), err) < 0)
+        return -1;
     /* Before what stands on standard error, for both may be one terminal. */
     if (fflush(stdout) != 0)
         sink->write_errno = errno;
     if (!isatty(STDERR_FILENO))
-        return;
+        return 0;
     if (sink->rows == 0)
         fputs("No runs on record.\n", stderr);
     else if (sink->cut)
         fprintf(stderr, "These are the newest %lld; --limit 0 shows all.\n", (long long)sink->rows);
+    return 0;
 }
 
 static int list_from(struct history *history, const struct request *request, struct error *err) {
@@ -335,9 +336,9 @@ static int list_from(struct history *history, const struct request *request, str
     print_head(request);
     int result = history_each(history, &query, list_row, &sink, err);
     if (result >= 0) {
-        if (!sink.write_errno)
-            print_tail(&sink);
-        result = finish_output(&sink, err);
+        result = sink.write_errno ? 0 : print_tail(&sink, err);
+        if (result == 0)
+            result = finish_output(&sink, err);
     }
     table_destroy(sink.table);
     return result;

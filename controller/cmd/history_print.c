@@ -1,12 +1,12 @@
 #include "cmd/history_print.h"
 
-#include <jansson.h>
 #include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/clock.h"
 #include "base/duration.h"
+#include "base/json.h"
 #include "base/strbuf.h"
 #include "base/text.h"
 #include "base/timestamp.h"
@@ -174,11 +174,10 @@ static void add_json(struct strbuf *buf, const json_t *value) {
 
 /* Whether text was JSON, and has been added. Short of memory, the buffer has failed. */
 static bool add_stored_json(struct strbuf *buf, const char *text) {
-    json_error_t why = {0};
-    json_t *value = json_loads(text, JSON_DECODE_ANY, &why);
+    struct error why = {0};
+    json_t *value = json_read(text, strlen(text), JSON_DECODE_ANY, NULL, &why);
     if (!value) {
-        /* Where jansson says nothing, it was memory too. */
-        if (!why.text[0] || json_error_code(&why) == json_error_out_of_memory)
+        if (why.kind == ERROR_NOMEM)
             buf->failed = true;
         return false;
     }

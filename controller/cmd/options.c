@@ -5,7 +5,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define OPTIONS_MAX 40 /* more options than anyone would read about */
 #define HELP_VALUE 256 /* getopt value of --help: past every letter */
 
 static size_t count_options(const struct option_spec *options) {
@@ -40,6 +39,12 @@ static int bad_option(const struct command_spec *spec, int why, char **argv, str
     const char *word = argv[optind - 1];
     if (why == ':')
         return error_set(err, ERROR_USAGE, "option '%s' needs a value (see 'sexton %s --help')", word, spec->name);
+    const char *equals = strchr(word, '=');
+    size_t len = equals ? (size_t)(equals - word) : 0;
+    /* getopt says '?' of this as well, and names the option. */
+    if (optopt >= HELP_VALUE && len > 2 && strncmp(word, "--", 2) == 0)
+        return error_set(
+                err, ERROR_USAGE, "option '%.*s' takes no value (see 'sexton %s --help')", (int)len, word, spec->name);
     if (optopt > 0 && optopt < HELP_VALUE && strncmp(word, "--", 2) != 0)
         return error_set(err, ERROR_USAGE, "unknown option '-%c' (see 'sexton %s --help')", optopt, spec->name);
     return error_set(err, ERROR_USAGE, "unknown option '%s' (see 'sexton %s --help')", word, spec->name);
@@ -48,10 +53,12 @@ static int bad_option(const struct command_spec *spec, int why, char **argv, str
 int options_parse(const struct command_spec *spec, int argc, char **argv,
         int (*set)(void *arg, const struct option_spec *option, const char *value, struct error *err), void *arg,
         int *ret_rest, struct error *err) {
-    struct option longs[OPTIONS_MAX + 2] = {0};
-    char shorts[OPTIONS_MAX * 2 + 4] = ":h";
-    size_t n = count_options(spec->options), at = strlen(shorts);
-    for (size_t i = 0; i < n && i < OPTIONS_MAX; i++) {
+    size_t n = count_options(spec->options), at = 0;
+    struct option longs[n + 2];       /* --help and the end besides */
+    char shorts[n * 2 + sizeof ":h"]; /* a letter and a colon each */
+    shorts[at++] = ':';               /* tell a missing value from an unknown option */
+    shorts[at++] = 'h';
+    for (size_t i = 0; i < n; i++) {
         const struct option_spec *o = &spec->options[i];
         longs[i] =
                 (struct option){o->name, o->argument ? required_argument : no_argument, NULL, HELP_VALUE + 1 + (int)i};
@@ -61,7 +68,9 @@ int options_parse(const struct command_spec *spec, int argc, char **argv,
                 shorts[at++] = ':';
         }
     }
+    shorts[at] = '\0';
     longs[n] = (struct option){"help", no_argument, NULL, HELP_VALUE};
+    longs[n + 1] = (struct option){0};
     opterr = 0;
     optind = 0;
     for (int c; (c = getopt_long(argc, argv, shorts, longs, NULL)) != -1;) {

@@ -123,7 +123,7 @@ static void cells_finish(struct cells *cells) {
     strbuf_finish(&cells->reason);
 }
 
-static void fill_cells(struct cells *cells, const struct plan_row *row, int64_t now_ms) {
+static int fill_cells(struct cells *cells, const struct plan_row *row, int64_t now_ms, struct error *err) {
     const struct decision *d = &row->decision;
     strbuf_clear(&cells->policy);
     strbuf_clear(&cells->source);
@@ -148,6 +148,8 @@ static void fill_cells(struct cells *cells, const struct plan_row *row, int64_t 
         else
             snprintf(cells->due_in, sizeof cells->due_in, "in %s", duration_format(d->due_ms - now_ms, span));
     }
+    bool cut = cells->policy.no_memory || cells->source.no_memory || cells->reason.no_memory;
+    return cut ? error_nomem(err) : 0;
 }
 
 static const char *or_null(const char *text) {
@@ -170,7 +172,7 @@ static int print_json(const struct plan_row *rows, size_t n, int64_t now_ms, str
     bool failed = false;
     printf("[");
     for (size_t i = 0; i < n && !failed; i++) {
-        fill_cells(&cells, &rows[i], now_ms);
+        failed = fill_cells(&cells, &rows[i], now_ms, err) < 0;
         strbuf_clear(&out);
         strbuf_add_text(&out, i ? ",\n  {\n" : "\n  {\n");
         json_member(&out, "namespace", rows[i].namespace, false);
@@ -184,7 +186,7 @@ static int print_json(const struct plan_row *rows, size_t n, int64_t now_ms, str
         json_member(&out, "source", cells.has_source ? strbuf_text(&cells.source) : NULL, false);
         json_member(&out, "reason", strbuf_text(&cells.reason), true);
         strbuf_add_text(&out, "  }");
-        failed = strbuf_failed(&out);
+        failed = failed || strbuf_failed(&out);
         fputs(strbuf_text(&out), stdout);
     }
     printf("%s]\n", n ? "\n" : "");
@@ -232,7 +234,7 @@ static int print_rows(
     int result = 0;
     for (size_t i = 0; i < n && result == 0; i++) {
         const char *list[12];
-        fill_cells(&cells, &rows[i], now_ms);
+        result = fill_cells(&cells, &rows[i], now_ms, err);
         int count = list_cells(format, &rows[i], &cells, list);
         for (int k = 0; k < count && result == 0; k++) {
             result = table_add(table, list[k], err);
@@ -242,9 +244,9 @@ static int print_rows(
     }
     if (result == 0) {
         if (format == OUTPUT_CSV)
-            table_print_csv(table, stdout);
+            result = table_print_csv(table, stdout, err);
         else
-            table_print(table, stdout, terminal_has_colors(stdout));
+            result = table_print(table, stdout, terminal_has_colors(stdout), err);
     }
     cells_finish(&cells);
     table_destroy(table);

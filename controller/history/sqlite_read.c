@@ -10,8 +10,9 @@ int sqlite_each_open(struct history *history, const char *cluster,
         int (*each)(void *arg, const struct history_open_run *run, struct error *err), void *arg, struct error *err) {
     struct sqlite *sqlite = (struct sqlite *)history;
     sqlite3_stmt *statement = NULL;
-    static const char sql[] = "SELECT namespace, job_name, job_uid, delete_state FROM runs WHERE cluster = ?1 AND "
-                              "delete_state <> 'deleted'";
+    static const char sql[] =
+            "SELECT namespace, job_name, job_uid, delete_state, due_at FROM runs WHERE cluster = ?1 AND "
+            "delete_state <> 'deleted'";
     if (sqlite3_prepare_v2(sqlite->db, sql, -1, &statement, NULL) != SQLITE_OK)
         return sqlite_failed(sqlite, err, "read it");
     sqlite_bind_text(statement, 1, cluster);
@@ -22,6 +23,7 @@ int sqlite_each_open(struct history *history, const char *cluster,
                 .job_name = sqlite_read_text(statement, 1),
                 .job_uid = sqlite_read_text(statement, 2),
                 .state = sqlite_read_state(statement, 3),
+                .due_at_ms = sqlite_read_or(statement, 4, TIME_NONE),
         };
         result = run.namespace && run.job_name && run.job_uid ? each(arg, &run, err) : error_nomem(err);
     }

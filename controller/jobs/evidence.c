@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "base/clock.h"
+#include "base/json.h"
 #include "base/text.h"
 
 /* What the Job controller writes into the Pod template, and would refuse in a new Job. */
@@ -24,6 +25,12 @@ static char *dump(const json_t *json, bool *ok) {
     if (!text)
         *ok = false;
     return text;
+}
+
+/* Takes value, which may be NULL where memory has run out. */
+static void set(json_t *object, const char *key, json_t *value, bool *ok) {
+    if (json_object_set_new(object, key, value) < 0)
+        *ok = false;
 }
 
 static int64_t count_of(const json_t *object, const char *key) {
@@ -57,21 +64,25 @@ static char *pick(const json_t *members, const char *globs, const char *prefix, 
     return text;
 }
 
-static void add_images(json_t *images, const json_t *containers) {
+static void add_images(json_t *images, const json_t *containers, bool *ok) {
     size_t index;
     json_t *container;
     json_array_foreach ((json_t *)containers, index, container) {
         json_t *image = json_object_get(container, "image");
-        if (json_is_string(image))
-            json_array_append(images, image);
+        if (json_is_string(image) && json_array_append(images, image) < 0)
+            *ok = false;
     }
 }
 
 static char *take_images(const json_t *template, bool *ok) {
     const json_t *spec = json_object_get(template, "spec");
     json_t *images = json_array();
-    add_images(images, json_object_get(spec, "initContainers"));
-    add_images(images, json_object_get(spec, "containers"));
+    if (!images) {
+        *ok = false;
+        return NULL;
+    }
+    add_images(images, json_object_get(spec, "initContainers"), ok);
+    add_images(images, json_object_get(spec, "containers"), ok);
     char *text = json_array_size(images) ? dump(images, ok) : NULL;
     json_decref(images);
     return text;
@@ -83,13 +94,13 @@ static void remove_controller_labels(json_t *object) {
         json_object_del(labels, controller_labels[i]);
 }
 
-static json_t *manifest_metadata(const json_t *metadata) {
+static json_t *manifest_metadata(const json_t *metadata, bool *ok) {
     static const char *const kept[] = {"name", "namespace", "labels", "annotations"};
     json_t *result = json_object();
     for (size_t i = 0; i < sizeof kept / sizeof kept[0]; i++) {
         json_t *value = json_object_get(metadata, kept[i]);
         if (value && !json_is_null(value))
-            json_object_set_new(result, kept[i], json_deep_copy(value));
+            set(result, kept[i], json_deep_copy(value), ok);
     }
     /* A second copy of the whole manifest, left by kubectl apply. */
     json_object_del(json_object_get(result, "annotations"), "kubectl.kubernetes.io/last-applied-configuration");
@@ -98,17 +109,18 @@ static json_t *manifest_metadata(const json_t *metadata) {
 
 /* The Job to create again: what the server and the Job controller added is taken away. */
 static char *take_manifest(const json_t *json, json_t *template, bool *ok) {
-    json_t *manifest = json_object(), *spec = json_deep_copy(json_object_get(json, "spec"));
-    json_object_set_new(manifest, "apiVersion", json_string("batch/v1"));
-    json_object_set_new(manifest, "kind", json_string("Job"));
-    json_object_set_new(manifest, "metadata", manifest_metadata(json_object_get(json, "metadata")));
+    const json_t *old = json_object_get(json, "spec");
+    json_t *manifest = json_object(), *spec = json_is_object(old) ? json_deep_copy(old) : json_object();
+    set(manifest, "apiVersion", json_string("batch/v1"), ok);
+    set(manifest, "kind", json_string("Job"), ok);
+    set(manifest, "metadata", manifest_metadata(json_object_get(json, "metadata"), ok), ok);
     remove_controller_labels(manifest);
     if (!json_is_true(json_object_get(spec, "manualSelector"))) {
         json_object_del(spec, "selector");
         remove_controller_labels(template);
     }
-    json_object_set(spec, "template", template);
-    json_object_set_new(manifest, "spec", spec);
+    set(spec, "template", json_incref(template), ok);
+    set(manifest, "spec", spec, ok);
     char *text = dump(manifest, ok);
     json_decref(manifest);
     return text;
@@ -126,21 +138,6 @@ static const json_t *final_condition(const json_t *status, enum outcome outcome)
     return NULL;
 }
 
-/* The CronJob controller names a Job after the time it was scheduled for: minutes since the epoch, before 1.21 seconds.
- */
-static int64_t schedule_from_name(const struct job *job) {
-    const char *dash = strrchr(job->name, '-');
-    char *end;
-    long long number = dash ? strtoll(dash + 1, &end, 10) : 0;
-    if (!dash || number <= 0 || *end)
-        return TIME_NONE;
-    size_t digits = strlen(dash + 1);
-    int64_t at_ms = digits == 8 ? number * 60000 : digits == 10 ? number * 1000 : TIME_NONE;
-    bool plausible = at_ms != TIME_NONE && job->created_ms != TIME_NONE && at_ms <= job->created_ms + 60000 &&
-                     at_ms > job->created_ms - 366 * 86400000LL;
-    return plausible ? at_ms : TIME_NONE;
-}
-
 static void take_trigger(struct run *run, const json_t *annotations, const struct job *job, bool *ok) {
     const char *how = text_of(annotations, "cronjob.kubernetes.io/instantiate");
     bool time_ok = true;
@@ -155,7 +152,7 @@ static void take_trigger(struct run *run, const json_t *annotations, const struc
     run->trigger = RUN_SCHEDULED;
     run->scheduled_at_ms = json_time_member(annotations, "batch.kubernetes.io/cronjob-scheduled-timestamp", &time_ok);
     if (run->scheduled_at_ms == TIME_NONE)
-        run->scheduled_at_ms = schedule_from_name(job);
+        run->scheduled_at_ms = job_schedule_from_name(job);
 }
 
 static struct run *take_decoded(const struct job *job, bool *ok) {
@@ -215,8 +212,12 @@ struct run *evidence_from_json(const json_t *json, const char *template, size_t 
     take_status(run, json, job, &ok);
     run->labels = pick(json_object_get(metadata, "labels"), settings->labels, NULL, &ok);
     run->annotations = pick(annotations, settings->annotations, settings->prefix, &ok);
-    json_t *parsed =
-            template_len ? json_loadb(template, template_len, JSON_REJECT_DUPLICATES | JSON_ALLOW_NUL, NULL) : NULL;
+    struct error err = {0};
+    json_t *parsed = template_len
+                             ? json_read(template, template_len, JSON_REJECT_DUPLICATES | JSON_ALLOW_NUL, NULL, &err)
+                             : NULL;
+    if (err.kind == ERROR_NOMEM)
+        ok = false;
     if (parsed) {
         run->images = take_images(parsed, &ok);
         if (settings->manifest)

@@ -302,6 +302,19 @@ bool job_has_cronjob(const struct job *job) {
     return job->owner_kind && !job->owner_api && strcmp(job->owner_kind, "CronJob") == 0;
 }
 
+int64_t job_schedule_from_name(const struct job *job) {
+    const char *dash = strrchr(job->name, '-');
+    char *end;
+    long long number = dash ? strtoll(dash + 1, &end, 10) : 0;
+    if (!dash || number <= 0 || *end)
+        return TIME_NONE;
+    size_t digits = strlen(dash + 1);
+    int64_t at_ms = digits == 8 ? number * 60000 : digits == 10 ? number * 1000 : TIME_NONE;
+    bool plausible = at_ms != TIME_NONE && job->created_ms != TIME_NONE && at_ms <= job->created_ms + 60000 &&
+                     at_ms > job->created_ms - 366 * 86400000LL;
+    return plausible ? at_ms : TIME_NONE;
+}
+
 const char *job_owner_text(const struct job *job, char buf[OWNER_TEXT_MAX]) {
     const char *api = job->owner_api ? job->owner_api : "batch/v1", *slash = strchr(api, '/');
     int group_len = slash ? (int)(slash - api) : 0;

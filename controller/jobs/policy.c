@@ -10,9 +10,14 @@
 
 #define VALUE_SHOWN 48 /* characters of a value in tables and logs: enough to recognise it */
 
-/* By enum rule_key. */
-static const char *const rule_names[] = {NULL, "ttl-after-success", "ttl-after-failure", "hold",
-        "ttlSecondsAfterFinished", "cronjob-settle", NULL, "owner", "recreate-limit", NULL};
+static const char *const rule_names[] = {[RULE_SUCCESS] = "ttl-after-success",
+        [RULE_FAILURE] = "ttl-after-failure",
+        [RULE_HOLD] = "hold",
+        [RULE_SPEC_TTL] = "ttlSecondsAfterFinished",
+        [RULE_CRONJOB_SETTLE] = "cronjob-settle",
+        [RULE_TERMINATING] = "deletionTimestamp",
+        [RULE_OWNER] = "owner",
+        [RULE_RECREATE_LIMIT] = "recreate-limit"};
 
 void policy_init(struct policy *policy) {
     *policy = (struct policy){
@@ -68,6 +73,12 @@ static struct decision keep_for_rule(enum reason reason, const struct policy_rul
     struct decision decision = keep(reason, why);
     decision.rule = *rule;
     return decision;
+}
+
+static struct decision keep_terminating(const struct job *job) {
+    const struct policy_rule rule = {
+            .key = RULE_TERMINATING, .source = SOURCE_METADATA, .job = job, .ttl_ms = RUN_UNKNOWN};
+    return keep_for_rule(REASON_TERMINATING, &rule, NULL);
 }
 
 /* key: which one it was; the first that is not understood when that is not known. */
@@ -226,7 +237,7 @@ struct decision policy_decide(
                 .due_ms = TIME_NONE,
                 .rule = {.ttl_ms = RUN_UNKNOWN}};
     if (job->deletion_ms != TIME_NONE)
-        return keep(REASON_TERMINATING, NULL);
+        return keep_terminating(job);
     if (job->annotations.bad_key)
         return keep_not_understood(&job->annotations, SOURCE_ANNOTATION, NULL);
     if (guards->namespace == NAMESPACE_UNKNOWN)
@@ -274,7 +285,7 @@ struct decision policy_decide(
 }
 
 bool policy_rule_text(const struct policy_rule *rule, struct strbuf *buf) {
-    char text[DURATION_TEXT_MAX], owner[OWNER_TEXT_MAX];
+    char text[DURATION_TEXT_MAX], time[TIMESTAMP_TEXT_MAX], owner[OWNER_TEXT_MAX];
     switch (rule->key) {
     case RULE_NONE:
         return false;
@@ -286,6 +297,9 @@ bool policy_rule_text(const struct policy_rule *rule, struct strbuf *buf) {
         return true;
     case RULE_RECREATE_LIMIT:
         strbuf_add_format(buf, "%s=%lld", rule_names[rule->key], (long long)rule->limit);
+        return true;
+    case RULE_TERMINATING:
+        strbuf_add_format(buf, "%s=%s", rule_names[rule->key], timestamp_format(rule->job->deletion_ms, time));
         return true;
     case RULE_OWNER:
         strbuf_add_format(buf, "%s=", rule_names[rule->key]);
@@ -307,8 +321,12 @@ bool policy_rule_text(const struct policy_rule *rule, struct strbuf *buf) {
 }
 
 bool policy_source_text(const struct policy_rule *rule, struct strbuf *buf) {
-    static const char *const sources[] = {
-            NULL, "annotation", "spec", "namespace annotation", "owner reference", NULL, "default"};
+    static const char *const sources[] = {[SOURCE_ANNOTATION] = "annotation",
+            [SOURCE_SPEC] = "spec",
+            [SOURCE_NAMESPACE] = "namespace annotation",
+            [SOURCE_OWNER] = "owner reference",
+            [SOURCE_METADATA] = "metadata",
+            [SOURCE_DEFAULT] = "default"};
     if (rule->source == SOURCE_NONE)
         return false;
     if (rule->source == SOURCE_CONFIG)

@@ -9,6 +9,8 @@
 #include "base/log.h"
 #include "base/strbuf.h"
 
+#define LEADER_AHEAD_MS 2000 /* two controllers' idea of the API server's clock differs by a second or so */
+
 /* A Namespace in which deletion is forbidden: one Job tries now and then, the others wait for it. */
 struct forbidden {
     char *namespace;
@@ -182,11 +184,19 @@ static void log_recreated(const struct job *job, const struct decision *decision
     strbuf_finish(&why);
 }
 
+/* What the register is told of a decision. */
+static void policy_for_row(const struct store_entry *entry, const struct decision *decision, struct run_policy *ret) {
+    policy_to_run(decision, ret);
+    /* It is being deleted, and perhaps because we asked: the intent stands, so that the next start knows that too. */
+    if ((entry->uncertain || entry->accepted) && entry->job->deletion_ms != TIME_NONE)
+        ret->state = RUN_DELETING;
+}
+
 /* The decision is new for this Job: tell whom it concerns. */
 static void note_decision(
         struct reconcile *r, struct store_entry *entry, const struct decision *decision, bool record) {
     struct run_policy policy;
-    policy_to_run(decision, &policy);
+    policy_for_row(entry, decision, &policy);
     uint64_t mark = mark_of(&policy);
     if (mark == entry->policy_mark)
         return;
@@ -241,10 +251,18 @@ static void forget(struct reconcile *r, struct store_entry *entry) {
     store_remove(&r->store, entry);
 }
 
+/* Takes the Job. With room for it in both heaps, so that what is in the store can always be scheduled. */
+static struct store_entry *add_entry(struct reconcile *r, struct job *job) {
+    uint32_t wanted = HASH_COUNT(r->store.entries) + 1;
+    if (heap_reserve(&r->due, wanted, NULL) < 0 || heap_reserve(&r->retry, wanted, NULL) < 0) {
+        free(job);
+        return NULL;
+    }
+    return store_add(&r->store, job);
+}
+
 static void put(struct heap *heap, struct heap_node *node, int64_t key) {
-    struct error err = {0};
-    if (heap_put(heap, node, key, &err) < 0)
-        log_error("a Job could not be scheduled and waits for its next change", log_text("error", err.text));
+    (void)!heap_put(heap, node, key, NULL); /* there is room: see add_entry */
 }
 
 /* Try again after a while; meanwhile it is in no other heap. */
@@ -308,8 +326,13 @@ static void submit_gone(struct reconcile *r, struct store_entry *entry, struct r
 
 /* Not by an answer to us. */
 static enum run_cause cause_of_absence(const struct reconcile *r, const struct store_entry *entry) {
-    /* Who stands by cannot tell the leader's deletion from anybody else's. */
-    bool maybe_leader = !entry->ghost && !reconcile_leads(r) && decide(r, entry->job).action == ACTION_DELETE;
+    if (entry->accepted)
+        return RUN_CAUSE_TTL;
+    /* Who stands by cannot tell the leader's deletion from anybody else's; and the leader may have known the time
+     * better. */
+    struct decision decision = decide(r, entry->job);
+    bool maybe_leader = !reconcile_leads(r) && (decision.action == ACTION_DELETE || decision.action == ACTION_WAIT) &&
+                        decision.due_ms <= clock_wall_ms() + LEADER_AHEAD_MS;
     return entry->uncertain || maybe_leader ? RUN_CAUSE_UNKNOWN : RUN_CAUSE_EXTERNAL;
 }
 
@@ -360,6 +383,18 @@ static void seems_gone(struct reconcile *r, struct store_entry *entry, struct ru
     entry->gone = false;
     entry->ghost = entry->look_first = true;
     try_later(r, entry, 0); /* there it waits for its turn: there may be thousands */
+}
+
+/* The API server has taken our DELETE, and now it is gone. Or, while it terminates, it has left the selection. */
+static void confirmed_gone(struct reconcile *r, struct store_entry *entry) {
+    if (r->settings.has_selector && !entry->counted) {
+        set_phase(r, entry, PHASE_IDLE);
+        seems_gone(r, entry, NULL);
+        return;
+    }
+    if (!entry->counted)
+        submit_gone(r, entry, NULL, RUN_CAUSE_TTL);
+    forget(r, entry);
 }
 
 /* ---- deletion ---- */
@@ -432,8 +467,11 @@ static void start_deletion(
     set_phase(r, entry, PHASE_INTENT);
     entry->changed = false;
     entry->policy_mark = 0;
-    if (!submit(r, HISTORY_INTENT, entry->job->uid, run, &policy, RUN_CAUSE_NONE))
-        try_later(r, entry, RECONCILE_BACKOFF_FIRST_MS);
+    bool with_record = run != NULL;
+    if (submit(r, HISTORY_INTENT, entry->job->uid, run, &policy, RUN_CAUSE_NONE))
+        return;
+    entry->recorded = entry->recorded && !with_record;
+    try_later(r, entry, RECONCILE_BACKOFF_FIRST_MS);
 }
 
 /* A Job whose time came by the heap. */
@@ -482,6 +520,10 @@ bool reconcile_may_send(const struct reconcile *r, const char *uid) {
 
 static void retry_or_give_up(struct reconcile *r, struct store_entry *entry, int64_t wait_ms, const char *why);
 
+static bool same_text(const char *a, const char *b) {
+    return a && b && strcmp(a, b) == 0;
+}
+
 void reconcile_on_durable(struct reconcile *r, const struct history_request *request) {
     struct store_entry *entry = store_find(&r->store, request->uid);
     if (request->run && request->op != HISTORY_DELETED && !(entry && entry->told)) {
@@ -494,6 +536,9 @@ void reconcile_on_durable(struct reconcile *r, const struct history_request *req
                 log_time("finished", run->finished_at_ms), log_text("state", run_state_name(request->policy.state)),
                 log_text("policy", request->policy.rule));
     }
+    /* Else it was forgotten meanwhile that it is (reconcile_register_is_new). */
+    if (request->run && entry && same_text(request->run->resource_version, entry->job->resource_version))
+        entry->recorded = true;
     if (request->op != HISTORY_INTENT || !entry || entry->phase != PHASE_INTENT)
         return;
     if (entry->gone) {
@@ -567,6 +612,11 @@ static void pause_namespace(struct reconcile *r, const struct job *job, const ch
         }
         f->backoff = (struct backoff)BACKOFF_INIT(30000, RECONCILE_BACKOFF_LAST_MS);
         HASH_ADD_KEYPTR(hh, r->forbidden, f->namespace, strlen(f->namespace), f);
+        if (!hash_added(f)) {
+            free(f->namespace);
+            free(f);
+            return;
+        }
     }
     int64_t now_ms = clock_mono_ms();
     f->probing = false;
@@ -631,6 +681,7 @@ static void accept_deletion(struct reconcile *r, struct store_entry *entry, cons
     r->pauses_in_row = 0;
     lift_namespace(r, job->namespace);
     entry->attempts = 0;
+    entry->accepted = true;
     r->counts.deleted++;
     log_info(terminating ? "job is being deleted, and waits for its finalizers" : "job deleted",
             log_job(job->namespace, job->name), log_text("uid", job->uid),
@@ -732,7 +783,7 @@ static void record(struct reconcile *r, struct store_entry *entry, const json_t 
         return;
     }
     struct run_policy policy;
-    policy_to_run(&decision, &policy);
+    policy_for_row(entry, &decision, &policy);
     note_decision(r, entry, &decision, false);
     if (entry->phase == PHASE_DELETING || entry->phase == PHASE_CONFIRMING)
         policy.state = RUN_DELETING; /* the intent stands until the answer */
@@ -747,10 +798,6 @@ static void decode_failed(const json_t *object, const struct error *err) {
     log_warn("a Job that cannot be read is left alone", log_job(namespace, name), log_text("error", err->text));
 }
 
-static bool same_text(const char *a, const char *b) {
-    return a && b && strcmp(a, b) == 0;
-}
-
 /* Since an earlier controller: then its record is no news. */
 static void remember_row(const struct reconcile *r, struct store_entry *entry) {
     struct open_row *row;
@@ -760,17 +807,18 @@ static void remember_row(const struct reconcile *r, struct store_entry *entry) {
     entry->uncertain = row && row->state == RUN_DELETING;
 }
 
-static void take_job(struct reconcile *r, uint16_t source, const struct job *job, const json_t *object,
+/* -1: there was no memory for it. */
+static int take_job(struct reconcile *r, uint16_t source, const struct job *job, const json_t *object,
         const char *template, size_t template_len) {
     struct store_entry *entry = store_find(&r->store, job->uid);
     bool is_new = false;
     bool same = entry && !entry->ghost && same_text(entry->job->resource_version, job->resource_version);
     if (!same) {
         struct job *copy = job_copy(job, NULL);
-        if (!copy || (!entry && !(entry = store_add(&r->store, copy)))) {
+        if (!copy || (!entry && !(entry = add_entry(r, copy)))) {
             log_error("out of memory: a Job was not taken in", log_job(job->namespace, job->name));
             reconcile_list_is_partial(r, source);
-            return;
+            return -1;
         }
         if (entry->job != copy)
             store_replace_job(&r->store, entry, copy);
@@ -798,48 +846,53 @@ static void take_job(struct reconcile *r, uint16_t source, const struct job *job
         record(r, entry, object, template, template_len);
     else
         evaluate(r, entry);
+    return 0;
 }
 
-void reconcile_on_job(
+int reconcile_on_job(
         struct reconcile *r, uint16_t source, const json_t *object, const char *template, size_t template_len) {
     struct error err = {0};
     struct job job;
     if (job_decode(object, r->settings.policy->prefix, &job, &err) < 0) {
         decode_failed(object, &err);
         reconcile_list_is_partial(r, source);
-        return;
+        return 0;
     }
-    take_job(r, source, &job, object, template, template_len);
+    int result = take_job(r, source, &job, object, template, template_len);
     r->ports.wake(r->ports.arg);
+    return result;
 }
 
-void reconcile_on_job_deleted(
+int reconcile_on_job_deleted(
         struct reconcile *r, uint16_t source, const json_t *object, const char *template, size_t template_len) {
     struct error err = {0};
     struct job job;
     if (job_decode(object, r->settings.policy->prefix, &job, &err) < 0) {
         decode_failed(object, &err);
-        return;
+        return 0;
     }
     struct store_entry *entry = store_find(&r->store, job.uid);
     if (entry && entry->phase == PHASE_CONFIRMING) {
-        if (!entry->counted)
-            submit_gone(r, entry, NULL, RUN_CAUSE_TTL);
-        forget(r, entry);
-        return;
+        confirmed_gone(r, entry);
+        return 0;
     }
+    struct run *run = evidence_of(r, &job, object, template, template_len);
+    if (!run && !is_dry(r) && !(entry && entry->recorded))
+        return -1;
     if (!entry) {
         struct job *copy = job_copy(&job, NULL);
-        entry = copy ? store_add(&r->store, copy) : NULL;
-        if (!entry)
-            return;
+        entry = copy ? add_entry(r, copy) : NULL;
+        if (!entry) {
+            run_destroy(run);
+            return -1;
+        }
         entry->source = source;
         entry->generation = r->generations[source];
         entry->counted = true; /* never heard of, or heard of twice: no news for the log */
     }
-    struct run *run = evidence_of(r, &job, object, template, template_len);
     seems_gone(r, entry, run);
     r->ports.wake(r->ports.arg);
+    return 0;
 }
 
 void reconcile_list_begins(struct reconcile *r, uint16_t source) {
@@ -867,14 +920,14 @@ static void settle_open_rows(struct reconcile *r, uint16_t source) {
                     .deletion_ms = TIME_NONE,
                     .spec_ttl_s = SPEC_TTL_NONE};
             struct job *copy = job_copy(&job, NULL);
-            struct store_entry *entry = copy ? store_add(&r->store, copy) : NULL;
-            if (entry) {
-                entry->ghost = true;
-                entry->source = source;
-                entry->generation = r->generations[source];
-                entry->uncertain = row->state == RUN_DELETING;
-                seems_gone(r, entry, NULL);
-            }
+            struct store_entry *entry = copy ? add_entry(r, copy) : NULL;
+            if (!entry)
+                continue; /* no memory: the next whole list settles it */
+            entry->ghost = true;
+            entry->source = source;
+            entry->generation = r->generations[source];
+            entry->uncertain = row->state == RUN_DELETING;
+            seems_gone(r, entry, NULL);
         }
         free_open_row(r, row);
     }
@@ -886,9 +939,10 @@ void reconcile_list_complete(struct reconcile *r, uint16_t source) {
     struct store_entry *entry, *next;
     HASH_ITER (hh, r->store.entries, entry, next) {
         if (entry->source == source && entry->generation != r->generations[source]) {
-            if (entry->phase == PHASE_CONFIRMING && !entry->counted)
-                submit_gone(r, entry, NULL, RUN_CAUSE_TTL);
-            seems_gone(r, entry, NULL);
+            if (entry->phase == PHASE_CONFIRMING)
+                confirmed_gone(r, entry);
+            else
+                seems_gone(r, entry, NULL);
         }
     }
     settle_open_rows(r, source);
@@ -905,15 +959,15 @@ int reconcile_add_open_row(struct reconcile *r, const char *namespace, const cha
     row->name = strdup(name);
     row->state = state;
     row->source = source;
-    if (!row->uid || !row->namespace || !row->name) {
-        free(row->uid);
-        free(row->namespace);
-        free(row->name);
-        free(row);
-        return error_nomem(err);
-    }
-    HASH_ADD_KEYPTR(hh, r->open_rows, row->uid, strlen(row->uid), row);
-    return 0;
+    if (row->uid && row->namespace && row->name)
+        HASH_ADD_KEYPTR(hh, r->open_rows, row->uid, strlen(row->uid), row);
+    if (hash_added(row))
+        return 0;
+    free(row->uid);
+    free(row->namespace);
+    free(row->name);
+    free(row);
+    return error_nomem(err);
 }
 
 void reconcile_note_deleted(
@@ -939,6 +993,13 @@ static void on_found(struct reconcile *r, struct store_entry *entry, const json_
         /* It is there, but not in what we watch: it left the selection, and is none of ours any more. */
         log_info("the Job is no longer selected", log_job(entry->job->namespace, entry->job->name),
                 log_text("uid", uid));
+        if ((entry->uncertain || entry->accepted) && !r->settings.one_pass &&
+                json_is_string(json_object_get(metadata, "deletionTimestamp"))) {
+            /* It is being deleted, perhaps because we asked: the intent stands until it is gone. */
+            entry->look_first = true;
+            try_later(r, entry, RECONCILE_BACKOFF_LAST_MS);
+            return;
+        }
         const struct run_policy kept = {.state = RUN_KEPT, .ttl_ms = RUN_UNKNOWN, .due_at_ms = TIME_NONE};
         submit(r, HISTORY_POLICY, entry->job->uid, NULL, &kept, RUN_CAUSE_NONE);
         forget(r, entry);
@@ -962,11 +1023,18 @@ static void on_found(struct reconcile *r, struct store_entry *entry, const json_
     struct job job;
     json_t *template = json_object_get(json_object_get(body, "spec"), "template");
     char *text = template ? json_dumps(template, JSON_COMPACT) : NULL;
-    if (job_decode(body, r->settings.policy->prefix, &job, &err) < 0)
+    int result = 0;
+    if (template && !text)
+        result = -1;
+    else if (job_decode(body, r->settings.policy->prefix, &job, &err) < 0)
         decode_failed(body, &err);
     else
-        take_job(r, entry->source, &job, body, text ? text : "", text ? strlen(text) : 0);
+        result = take_job(r, entry->source, &job, body, text ? text : "", text ? strlen(text) : 0);
     free(text);
+    if (result < 0) {
+        entry->look_first = true;
+        retry_or_give_up(r, entry, 0, "out of memory");
+    }
 }
 
 void reconcile_on_get(struct reconcile *r, const char *uid, const struct reconcile_answer *answer) {
@@ -1025,6 +1093,13 @@ void reconcile_set_fresh(struct reconcile *r, uint16_t source, bool fresh) {
 void reconcile_set_recording(struct reconcile *r, bool possible) {
     r->recording = possible;
     r->ports.wake(r->ports.arg);
+}
+
+void reconcile_register_is_new(struct reconcile *r) {
+    for (struct store_entry *entry = r->store.entries; entry; entry = entry->hh.next) {
+        entry->recorded = false;
+        entry->policy_mark = 0;
+    }
 }
 
 void reconcile_set_lease(struct reconcile *r, int64_t until_ms) {

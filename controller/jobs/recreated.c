@@ -40,6 +40,8 @@ static void put(struct recreated *table, struct recreated_name *name, bool came_
         HASH_ADD_KEYPTR(hh, table->again, name->key, strlen(name->key), name);
     else
         HASH_ADD_KEYPTR(hh, table->once, name->key, strlen(name->key), name);
+    if (!hash_added(name))
+        free(name);
 }
 
 /* uthash keeps the order of insertion: its head was deleted longest ago. */

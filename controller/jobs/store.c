@@ -40,6 +40,11 @@ struct store_entry *store_add(struct store *store, struct job *job) {
     entry->job = job;
     entry->due.index = entry->retry.index = HEAP_OUTSIDE;
     HASH_ADD_KEYPTR(hh, store->entries, job->uid, strlen(job->uid), entry);
+    if (!hash_added(entry)) {
+        free(job);
+        free(entry);
+        return NULL;
+    }
     return entry;
 }
 
@@ -77,6 +82,10 @@ int store_put_namespace(struct store *store, const json_t *object, const char *p
             return error_nomem(err);
         }
         HASH_ADD_KEYPTR(hh, store->namespaces, ns->name, strlen(ns->name), ns);
+        if (!hash_added(ns)) {
+            free_namespace(ns);
+            return error_nomem(err);
+        }
     }
     if (*ret_changed) {
         json_decref(ns->json);
@@ -97,9 +106,11 @@ int store_put_cronjob(struct store *store, const json_t *object, bool tells_succ
     json_t *active = json_object_get(status, "active");
     bool ok = true;
     int64_t last_success_ms = json_time_member(status, "lastSuccessfulTime", &ok);
+    int64_t last_schedule_ms = json_time_member(status, "lastScheduleTime", &ok);
     struct store_cronjob *cronjob;
     HASH_FIND_STR(store->cronjobs, uid, cronjob);
-    *ret_changed = !cronjob || !same_json(cronjob->active, active) || cronjob->last_success_ms != last_success_ms;
+    *ret_changed = !cronjob || !same_json(cronjob->active, active) || cronjob->last_success_ms != last_success_ms ||
+                   cronjob->last_schedule_ms != last_schedule_ms;
     if (!cronjob) {
         cronjob = calloc(1, sizeof *cronjob);
         if (!cronjob || !(cronjob->uid = strdup(uid))) {
@@ -107,11 +118,16 @@ int store_put_cronjob(struct store *store, const json_t *object, bool tells_succ
             return error_nomem(err);
         }
         HASH_ADD_KEYPTR(hh, store->cronjobs, cronjob->uid, strlen(cronjob->uid), cronjob);
+        if (!hash_added(cronjob)) {
+            free_cronjob(cronjob);
+            return error_nomem(err);
+        }
     }
     json_incref(active);
     json_decref(cronjob->active);
     cronjob->active = active;
     cronjob->last_success_ms = last_success_ms;
+    cronjob->last_schedule_ms = last_schedule_ms;
     cronjob->tells_success = tells_success;
     cronjob->generation = generation;
     *ret = cronjob;
@@ -173,6 +189,14 @@ static bool is_active(const struct store_cronjob *cronjob, const char *uid) {
     return false;
 }
 
+/* What we have of the CronJob is older than the Job: it will be active there yet. One update of its status has both,
+ * the time and the uid. */
+static bool is_not_there_yet(const struct store_cronjob *cronjob, const struct job *job) {
+    int64_t scheduled_ms = job_schedule_from_name(job);
+    return scheduled_ms != TIME_NONE && cronjob->last_schedule_ms != TIME_NONE &&
+           scheduled_ms > cronjob->last_schedule_ms;
+}
+
 struct guards store_guards(const struct store *store, const struct job *job, enum namespace_view missing) {
     struct guards guards = {.namespace = missing};
     struct store_namespace *ns;
@@ -187,7 +211,7 @@ struct guards store_guards(const struct store *store, const struct job *job, enu
     HASH_FIND_STR(store->cronjobs, job->owner_uid, cronjob);
     if (!cronjob)
         return guards;
-    guards.cronjob_active = is_active(cronjob, job->uid);
+    guards.cronjob_active = is_active(cronjob, job->uid) || is_not_there_yet(cronjob, job);
     guards.cronjob_behind = job->outcome == OUTCOME_SUCCEEDED && cronjob->tells_success &&
                             job->completion_ms != TIME_NONE &&
                             (cronjob->last_success_ms == TIME_NONE || cronjob->last_success_ms < job->completion_ms);

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "base/clock.h"
+#include "base/json.h"
 #include "base/strbuf.h"
 #include "kube/credentials.h"
 
@@ -96,6 +97,10 @@ void client_destroy(struct client *client) {
     http_destroy(client->http);
     loop_timer_destroy(client->failures);
     free(client);
+}
+
+void client_set_user_timeout(struct client *client, int64_t timeout_ms) {
+    http_set_user_timeout(client->http, HTTP_LANE_SHARED, timeout_ms);
 }
 
 void client_resume(struct client_call *call) {
@@ -194,12 +199,17 @@ static void on_done(void *arg, const struct http_result *result) {
         snprintf(text, sizeof text, "%s", result->failure);
         answer.message = text;
     } else {
-        body = json_loadb(
-                strbuf_text(&call->collected), call->collected.len, JSON_REJECT_DUPLICATES | JSON_ALLOW_NUL, NULL);
+        struct error why = {0};
+        body = json_read(strbuf_text(&call->collected), call->collected.len, JSON_REJECT_DUPLICATES | JSON_ALLOW_NUL,
+                NULL, &why);
+        if (why.kind == ERROR_NOMEM)
+            answer.status = 0; /* what it said is not known */
         answer.body = body;
         answer.reason = json_string_value(json_object_get(body, "reason"));
         answer.message = json_string_value(json_object_get(body, "message"));
-        if (!answer.message || result->status / 100 == 2)
+        if (why.kind == ERROR_NOMEM)
+            answer.message = "out of memory: the answer could not be read";
+        else if (!answer.message || result->status / 100 == 2)
             answer.message = describe_status(result->status, strbuf_text(&call->collected), text);
     }
     finish(call, &answer);

@@ -145,9 +145,10 @@ static void redirect_if_wanted(struct framer *f) {
 }
 
 static int emit_item(struct framer *f, struct strbuf *item, struct error *err) {
+    if (item->no_memory || f->aside.no_memory)
+        return error_nomem(err);
     if (strbuf_failed(item))
-        return error_set(err, item->len ? ERROR_LIMIT : ERROR_NOMEM,
-                "an item before byte %llu is larger than %u bytes, or memory ran out",
+        return error_set(err, ERROR_LIMIT, "an item before byte %llu is larger than %u bytes",
                 (unsigned long long)f->offset + 1, FRAMER_ITEM_MAX);
     bool has_aside = !strbuf_failed(&f->aside);
     int result = f->handler.item(f->handler.arg, strbuf_text(item), item->len, has_aside ? strbuf_text(&f->aside) : "",
@@ -162,6 +163,8 @@ static int end_document(struct framer *f, struct error *err) {
     f->expect = EXPECT_VALUE;
     int result;
     if (f->is_list) {
+        if (f->root.no_memory)
+            return error_nomem(err);
         if (strbuf_failed(&f->root))
             return error_set(err, ERROR_LIMIT, "a list's envelope is larger than %u bytes", FRAMER_ITEM_MAX);
         result = f->handler.envelope(f->handler.arg, strbuf_text(&f->root), f->root.len);

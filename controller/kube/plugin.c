@@ -2,7 +2,6 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <jansson.h>
 #include <signal.h>
 #include <spawn.h>
 #include <stdio.h>
@@ -12,6 +11,7 @@
 #include <unistd.h>
 
 #include "base/clock.h"
+#include "base/json.h"
 #include "base/strbuf.h"
 #include "base/text.h"
 #include "base/timestamp.h"
@@ -172,15 +172,15 @@ static int take_credential(json_t *root, const char *api_version, struct login *
 
 /* The parser's own message quotes what it read, which may be a token. */
 static int parse_credential(const struct strbuf *out, const char *api_version, struct login *login, struct error *err) {
-    json_error_t json_error;
     if (out->len == 0)
         return error_set(err, ERROR_USAGE, "printed nothing");
-    json_t *root = json_loadb(out->data, out->len, JSON_REJECT_DUPLICATES, &json_error);
-    /* jansson says -1 where it had no memory even to look. */
-    if (!root && (json_error_code(&json_error) == json_error_out_of_memory || json_error.line < 0))
+    struct error why = {0};
+    int line = 0;
+    json_t *root = json_read(out->data, out->len, JSON_REJECT_DUPLICATES, &line, &why);
+    if (!root && why.kind == ERROR_NOMEM)
         return error_nomem(err);
     if (!root)
-        return error_set(err, ERROR_USAGE, "printed what is not JSON (line %d)", json_error.line);
+        return error_set(err, ERROR_USAGE, "printed what is not JSON (line %d)", line);
     int result = take_credential(root, api_version, login, err);
     json_decref(root);
     return result;

@@ -6,6 +6,7 @@
 
 #include "base/backoff.h"
 #include "base/clock.h"
+#include "base/json.h"
 #include "base/strbuf.h"
 #include "kube/framer.h"
 
@@ -109,16 +110,28 @@ static void fail(struct reflector *r, const char *doing, int status, const char 
                     .doing = doing, .status = status, .message = message, .retry_in_ms = give_up ? -1 : wait_ms});
 }
 
-static void replace_text(char **field, const char *text) {
+/* text may be NULL or "": none. */
+static int replace_text(char **field, const char *text, struct error *err) {
     if (*field && text && strcmp(*field, text) == 0)
-        return;
+        return 0;
+    bool some = text && *text;
+    char *copy = some ? strdup(text) : NULL;
+    if (some && !copy)
+        return error_nomem(err);
     free(*field);
-    *field = text && *text ? strdup(text) : NULL;
+    *field = copy;
+    return 0;
+}
+
+static void forget_continue(struct reflector *r) {
+    free(r->continue_token);
+    r->continue_token = NULL;
 }
 
 static void forget_list(struct reflector *r) {
-    replace_text(&r->resource_version, NULL);
-    replace_text(&r->continue_token, NULL);
+    free(r->resource_version);
+    r->resource_version = NULL;
+    forget_continue(r);
 }
 
 /* A new list. The first one after a healthy time comes at once; when 410 comes again and again, a backoff slows it. */
@@ -139,24 +152,31 @@ static const char *text_at(const json_t *object, const char *key) {
 
 static int list_item(void *arg, const char *json, size_t len, const char *aside, size_t aside_len) {
     struct reflector *r = arg;
-    json_error_t why;
-    json_t *object = json_loadb(json, len, REFLECTOR_JSON, &why);
+    struct error why = {0};
+    int result = 0;
+    json_t *object = json_read(json, len, REFLECTOR_JSON, NULL, &why);
     if (object)
-        r->handler.item(r->handler.arg, REFLECTOR_LISTED, object, aside, aside_len);
+        result = r->handler.item(r->handler.arg, REFLECTOR_LISTED, object, aside, aside_len);
+    else if (why.kind == ERROR_NOMEM)
+        result = -1;
     else
         r->handler.unreadable(r->handler.arg, why.text);
     json_decref(object);
-    return 0;
+    return result == 0 ? 0 : error_nomem(&r->parse_error);
 }
 
 static int list_envelope(void *arg, const char *json, size_t len) {
     struct reflector *r = arg;
-    json_t *envelope = json_loadb(json, len, JSON_ALLOW_NUL, NULL);
+    struct error *err = &r->parse_error, why = {0};
+    json_t *envelope = json_read(json, len, JSON_ALLOW_NUL, NULL, &why);
     const json_t *metadata = json_object_get(envelope, "metadata");
-    replace_text(&r->resource_version, text_at(metadata, "resourceVersion"));
-    replace_text(&r->continue_token, text_at(metadata, "continue"));
+    /* A token that was lost would make this page look like the last one. */
+    int result = why.kind == ERROR_NOMEM ? error_nomem(err)
+                 : replace_text(&r->resource_version, text_at(metadata, "resourceVersion"), err) < 0
+                         ? -1
+                         : replace_text(&r->continue_token, text_at(metadata, "continue"), err);
     json_decref(envelope);
-    return 0;
+    return result;
 }
 
 static void watch_error(struct reflector *r, const json_t *status) {
@@ -168,41 +188,45 @@ static void watch_error(struct reflector *r, const json_t *status) {
     snprintf(r->event_error, sizeof r->event_error, "%s", message ? message : "the watch sent an error");
 }
 
-static void watch_event(struct reflector *r, const json_t *frame, const char *aside, size_t aside_len) {
+/* -1: memory ran out, and the event must come again. */
+static int watch_event(struct reflector *r, const json_t *frame, const char *aside, size_t aside_len) {
     const char *type = text_at(frame, "type");
     const json_t *object = json_object_get(frame, "object");
     const char *version = text_at(json_object_get(object, "metadata"), "resourceVersion");
     if (!type || !json_is_object(object)) {
         r->handler.unreadable(r->handler.arg, "a watch event without type or object");
-        return;
+        return 0;
     }
     r->events++;
     if (strcmp(type, "ERROR") == 0) {
         watch_error(r, object);
-        return;
+        return 0;
     }
+    int result = 0;
     if (strcmp(type, "DELETED") == 0)
-        r->handler.item(r->handler.arg, REFLECTOR_DELETED, object, aside, aside_len);
+        result = r->handler.item(r->handler.arg, REFLECTOR_DELETED, object, aside, aside_len);
     else if (strcmp(type, "ADDED") == 0 || strcmp(type, "MODIFIED") == 0)
-        r->handler.item(r->handler.arg, REFLECTOR_CHANGED, object, aside, aside_len);
+        result = r->handler.item(r->handler.arg, REFLECTOR_CHANGED, object, aside, aside_len);
     else if (strcmp(type, "BOOKMARK") != 0)
         r->handler.unreadable(r->handler.arg, "a watch event of an unknown type");
-    if (version)
-        replace_text(&r->resource_version, version);
+    return result == 0 && version ? replace_text(&r->resource_version, version, NULL) : result;
 }
 
 static int watch_item(void *arg, const char *json, size_t len, const char *aside, size_t aside_len) {
     struct reflector *r = arg;
-    json_error_t why;
-    json_t *frame = json_loadb(json, len, REFLECTOR_JSON, &why);
+    struct error why = {0};
+    int result = 0;
+    json_t *frame = json_read(json, len, REFLECTOR_JSON, NULL, &why);
     if (frame) {
-        watch_event(r, frame, aside, aside_len);
+        result = watch_event(r, frame, aside, aside_len);
+    } else if (why.kind == ERROR_NOMEM) {
+        result = -1;
     } else {
         r->handler.unreadable(r->handler.arg, why.text);
         r->gone = true; /* what it was about is unknown from here on: list again */
     }
     json_decref(frame);
-    return 0;
+    return result == 0 ? 0 : error_nomem(&r->parse_error);
 }
 
 static int ignore_envelope(void *arg, const char *json, size_t len) {
@@ -230,7 +254,7 @@ static void on_listed(void *arg, const struct client_answer *answer) {
     r->paused = false;
     bool later_page = r->continue_token != NULL;
     if (answer->status == 410 && later_page) {
-        replace_text(&r->continue_token, NULL);
+        forget_continue(r);
         r->full_list = true;
         list_again(r, "list", answer->message);
         return;
@@ -368,4 +392,17 @@ static void go_on(void *arg) {
         loop_timer_start(r->timer, WATCH_OPEN_TIMEOUT_MS);
     if (start_request(r, watch, &err) < 0)
         fail(r, watch ? "watch" : "list", 0, err.text, 0);
+}
+
+void reflector_relist(struct reflector *r) {
+    if (r->list_only || r->state == IDLE || r->state == STOPPED)
+        return;
+    forget_list(r);
+    if (r->state == WAITING)
+        return; /* its time comes by itself */
+    client_cancel(r->call);
+    r->call = NULL;
+    r->paused = false;
+    r->state = WAITING;
+    loop_timer_start(r->timer, 0);
 }

@@ -29,6 +29,8 @@ struct heap {
     { .key = 0, .index = HEAP_OUTSIDE }
 
 void heap_finish(struct heap *heap);
+/* Room for so many nodes: up to there, heap_put cannot fail. */
+int heap_reserve(struct heap *heap, uint32_t nodes, struct error *err) must_check;
 /* Insert the node, or move it if it is in the heap already. Moving cannot fail. */
 int heap_put(struct heap *heap, struct heap_node *node, int64_t key, struct error *err) must_check;
 /* Does nothing when the node is outside. */

@@ -17,6 +17,7 @@ struct strbuf {
     size_t capacity;
     size_t limit; /* the ceiling in bytes, NUL not counted */
     bool failed;
+    bool no_memory; /* why it failed */
 };
 
 #define STRBUF_INIT(ceiling) \

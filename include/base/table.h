@@ -20,11 +20,12 @@ void table_destroy(struct table *table);
 int table_add(struct table *table, const char *text, struct error *err) must_check;
 /* Colour the cell added last, where colours are shown: an SGR code such as "31", static. */
 void table_color(struct table *table, const char *sgr);
-/* Headers in upper case, two spaces between columns, the last column not padded. */
-void table_print(const struct table *table, FILE *out, bool colors);
+/* Headers in upper case, two spaces between columns, the last column not padded. -1: memory ran out, and the output is
+ * not whole; what the file itself did not take, ferror tells. */
+int table_print(const struct table *table, FILE *out, bool colors, struct error *err) must_check;
 /* Quoted as of RFC 4180, with a header line and \n line ends; control characters stand as they are, as programs want
  * the value. */
-void table_print_csv(const struct table *table, FILE *out);
+int table_print_csv(const struct table *table, FILE *out, struct error *err) must_check;
 
 /* Colours only when out is a terminal, NO_COLOR is unset or empty, and TERM is not "dumb". */
 bool terminal_has_colors(FILE *out);

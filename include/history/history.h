@@ -59,6 +59,7 @@ void history_interrupt(struct history *history);
 struct history_open_run {
     const char *namespace, *job_name, *job_uid;
     enum run_state state;
+    int64_t due_at_ms; /* TIME_NONE */
 };
 int history_each_open(struct history *history, const char *cluster,
         int (*each)(void *arg, const struct history_open_run *run, struct error *err), void *arg,

@@ -47,6 +47,9 @@ struct job *job_copy(const struct job *job, size_t *ret_bytes);
 bool job_is_finished(const struct job *job);
 /* Whether it belongs to a CronJob (of the group batch). */
 bool job_has_cronjob(const struct job *job);
+/* The CronJob controller names a Job after the time it was scheduled for: minutes since the epoch, before 1.21 seconds.
+ * TIME_NONE when the name says nothing that could be one. */
+int64_t job_schedule_from_name(const struct job *job);
 /* "JobSet.jobset.x-k8s.io": the owner's kind and group, as `owners` names them; "Node" for the core group, which has no
  * name. The Job must have an owner. Returns buf. */
 const char *job_owner_text(const struct job *job, char buf[OWNER_TEXT_MAX]);

@@ -56,6 +56,7 @@ enum rule_key {
     RULE_HOLD,
     RULE_SPEC_TTL,
     RULE_CRONJOB_SETTLE,
+    RULE_TERMINATING,
     RULE_HOOK,
     RULE_OWNER,
     RULE_RECREATE_LIMIT,
@@ -67,6 +68,7 @@ enum rule_source {
     SOURCE_SPEC,
     SOURCE_NAMESPACE,
     SOURCE_OWNER,
+    SOURCE_METADATA,
     SOURCE_CONFIG,
     SOURCE_DEFAULT
 };
@@ -77,7 +79,7 @@ struct policy_rule {
     int line;              /* SOURCE_CONFIG */
     const char *name;      /* RULE_UNKNOWN_KEY: what stands there instead of a key; RULE_HOOK: the annotation */
     const char *value;     /* as written, borrowed from the Job, the Namespace or the configuration */
-    const struct job *job; /* RULE_OWNER: whose */
+    const struct job *job; /* RULE_OWNER, RULE_TERMINATING: whose */
     int64_t ttl_ms;        /* RUN_UNKNOWN unless a TTL decided */
     int64_t limit;         /* RULE_RECREATE_LIMIT */
 };
@@ -127,7 +129,8 @@ struct decision policy_decide(
 
 /* "ttl-after-failure=24h", "hold=true"; false when no rule decided. Values are cut and escaped. */
 bool policy_rule_text(const struct policy_rule *rule, struct strbuf *buf);
-/* "annotation", "spec", "namespace annotation", "owner reference", "config:12", "default"; false when no rule decided.
+/* "annotation", "spec", "namespace annotation", "owner reference", "metadata", "config:12", "default"; false when no
+ * rule decided.
  */
 bool policy_source_text(const struct policy_rule *rule, struct strbuf *buf);
 /* The reason in plain words, as of now_ms. */

@@ -92,11 +92,12 @@ int reconcile_add_open_row(struct reconcile *r, const char *namespace, const cha
 void reconcile_note_deleted(
         struct reconcile *r, const char *namespace, const char *name, int64_t created_ms, int64_t deleted_ms);
 
-/* Jobs as they come. source: which reflector. template: text of spec.template or "". */
+/* Jobs as they come. source: which reflector. template: text of spec.template or "". -1: there was no memory for it,
+ * and it must come again. */
 void reconcile_list_begins(struct reconcile *r, uint16_t source);
-void reconcile_on_job(
+int reconcile_on_job(
         struct reconcile *r, uint16_t source, const json_t *object, const char *template, size_t template_len);
-void reconcile_on_job_deleted(
+int reconcile_on_job_deleted(
         struct reconcile *r, uint16_t source, const json_t *object, const char *template, size_t template_len);
 /* Something in this list could not be read: what is not in it need not be gone. */
 void reconcile_list_is_partial(struct reconcile *r, uint16_t source);
@@ -110,6 +111,9 @@ void reconcile_policy_changed(struct reconcile *r);
 /* While false, no deletion of this source's Jobs is started. False at first. */
 void reconcile_set_fresh(struct reconcile *r, uint16_t source, bool fresh);
 void reconcile_set_recording(struct reconcile *r, bool possible);
+/* Nothing is on record any more: what there is, is recorded again when it comes in the next list, at the latest before
+ * it is deleted. */
+void reconcile_register_is_new(struct reconcile *r);
 /* We may delete until until_ms (monotonic); 0 or what has passed: not now. At first not, with leader_elect. */
 void reconcile_set_lease(struct reconcile *r, int64_t until_ms);
 bool reconcile_leads(const struct reconcile *r);

@@ -12,7 +12,8 @@
 
 #include <stdbool.h>
 #include <stdint.h>
-#include <uthash.h>
+
+#include "base/hash.h"
 
 #define RECREATED_MAX 4096                          /* names: some hundred bytes each */
 #define RECREATED_WINDOW_MS (15 * 60 * 1000LL)      /* GitOps tools look every few minutes: later is another matter */

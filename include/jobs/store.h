@@ -8,9 +8,9 @@
 #include <jansson.h>
 #include <stdbool.h>
 #include <stdint.h>
-#include <uthash.h>
 
 #include "base/error.h"
+#include "base/hash.h"
 #include "base/heap.h"
 #include "jobs/job.h"
 #include "jobs/policy.h"
@@ -39,6 +39,7 @@ struct store_entry {
     bool told;              /* the log has its record */
     bool gone;              /* it was seen to be gone while something was under way */
     bool uncertain;         /* a DELETE may have taken effect without an answer */
+    bool accepted;          /* the API server took our DELETE: its end is ours */
     bool look_first;        /* before the next DELETE, GET it */
     bool ghost;             /* only its row in the register is known */
     bool changed;           /* since its intent was submitted */
@@ -56,7 +57,7 @@ struct store_namespace {
 struct store_cronjob {
     char *uid;
     json_t *active; /* status.active */
-    int64_t last_success_ms;
+    int64_t last_success_ms, last_schedule_ms;
     bool tells_success; /* the API has lastSuccessfulTime */
     uint32_t generation;
     UT_hash_handle hh;

@@ -46,8 +46,9 @@ struct reflector_handler {
     void *arg;
     /* A full list begins: what is not LISTED between this and complete() is gone. A list that fails begins anew. */
     void (*begin)(void *arg);
-    /* template: the text of spec.template, "" when there is none. */
-    void (*item)(
+    /* template: the text of spec.template, "" when there is none. -1: there was no memory for it. Then the list or
+     * watch ends there, and what could not be taken comes again after a backoff. */
+    int (*item)(
             void *arg, enum reflector_change change, const json_t *object, const char *template, size_t template_len);
     /* An item that is not JSON a Kubernetes server would send. It is skipped. */
     void (*unreadable)(void *arg, const char *why);
@@ -74,3 +75,5 @@ struct reflector *reflector_create(struct loop *loop, struct client *client, con
 void reflector_destroy(struct reflector *reflector);
 void reflector_start(struct reflector *reflector);
 void reflector_resume(struct reflector *reflector);
+/* A full list next, and soon, although nothing was lost. Not in list-only mode, and not from within a callback. */
+void reflector_relist(struct reflector *reflector);

@@ -43,8 +43,10 @@ static int64_t later_tries(int64_t last_ms) {
 /* One Job's deletion: 7, and then 2. */
 #define JOB_TRIES tries(RECONCILE_BACKOFF_FIRST_MS, RECONCILE_BACKOFF_LAST_MS)
 #define JOB_TRIES_LATER 2
+/* Every retry-period, whatever comes: 31. */
+#define LEASE_TRIES (MINUTE_MS / 2000 + 1)
 
-enum what { LIST, WATCH, DISCOVERY, DELETE };
+enum what { LIST, WATCH, DISCOVERY, DELETE, LEASE };
 
 struct state {
     const char *name, *rules;
@@ -73,6 +75,9 @@ static void bounds_of(const struct state *state, int64_t *ret_first, int64_t *re
         *ret_first = state->each * DUE_JOBS * JOB_TRIES;
         *ret_later = state->each * DUE_JOBS * JOB_TRIES_LATER;
         break;
+    case LEASE:
+        *ret_first = *ret_later = state->each * LEASE_TRIES;
+        break;
     }
     if (state->each == 0)
         *ret_first = 1;
@@ -88,6 +93,8 @@ static int64_t requests_of(const struct state *state) {
         return sim_count("", "get") + sim_count("namespaces", "get");
     case DELETE:
         return sim_count("jobs", "delete") + sim_count("jobs", "get");
+    case LEASE:
+        return sim_count("leases", "get") + sim_count("leases", "create") + sim_count("leases", "update");
     }
     return 0;
 }
@@ -105,6 +112,7 @@ static void measure(const struct state *state) {
             put_job(.name = format("job-%d", i), .ended_s = 60);
     }
     sim_faults(state->rules);
+    configure(state->what == LEASE ? "" : WITHOUT_LEASE);
     struct process *controller = controller_start_with_clock(0, SPEED);
     wait_until(sim_fault_hits(0) >= 1);
     int64_t began_ms = clock_controllers_ms();
@@ -246,6 +254,22 @@ START_TEST(a_server_that_is_none_is_asked_a_bounded_number_of_times_a_minute) {
 }
 END_TEST
 
+#define ON_LEASE(verb, action) "[{'match': {'verb': '" verb "', 'resource': 'leases'}, 'action': {" action "}}]"
+
+START_TEST(a_lease_that_cannot_be_had_is_asked_for_a_bounded_number_of_times_a_minute) {
+    const struct state states[] = {
+            {"lease: 403 to the get", ON_LEASE("get", "'deny': true"), LEASE, 1},
+            {"lease: 500 to the get", ON_LEASE("get", "'status': 500"), LEASE, 1},
+            {"lease: 409 to the create", ON_LEASE("create", "'status': 409"), LEASE, 2},
+            {"lease: 409 to the update", ON_LEASE("update", "'status': 409"), LEASE, 2},
+            {"lease: 429 with Retry-After: 0", ON_LEASE("*", "'status': 429, 'retryAfter': 0"), LEASE, 1},
+            {"lease: closed without an answer", ON_LEASE("*", "'drop': true"), LEASE, 2},
+            {"lease: an HTML page", ON_LEASE("*", "'body': '<html>', 'contentType': 'text/html'"), LEASE, 1},
+    };
+    measure_all(states, sizeof states / sizeof states[0]);
+}
+END_TEST
+
 Suite *suite_bounds_of_lists(void) {
     const TTest *const tests[] = {
             a_list_that_is_refused_is_asked_for_a_bounded_number_of_times_a_minute,
@@ -269,6 +293,7 @@ Suite *suite_bounds_of_deletions(void) {
             a_deletion_that_is_refused_is_asked_for_a_bounded_number_of_times_a_minute,
             a_deletion_that_is_not_answered_is_asked_for_a_bounded_number_of_times_a_minute,
             a_server_that_is_none_is_asked_a_bounded_number_of_times_a_minute,
+            a_lease_that_cannot_be_had_is_asked_for_a_bounded_number_of_times_a_minute,
             NULL,
     };
     return suite_of("bounds-deletions", tests);

@@ -27,10 +27,8 @@ static void expect_planned(
         if (strcmp(json_string_value(json_object_get(row, "name")), name) != 0)
             continue;
         expect_text(json_string_value(json_object_get(row, "action")), action);
-        if (policy)
-            expect_text(json_string_value(json_object_get(row, "policy")), policy);
-        if (source)
-            expect_text(json_string_value(json_object_get(row, "source")), source);
+        expect_text(json_string_value(json_object_get(row, "policy")), policy);
+        expect_text(json_string_value(json_object_get(row, "source")), source);
         expect_contains(json_string_value(json_object_get(row, "reason")), reason);
         return;
     }
@@ -66,7 +64,8 @@ static void expect_guarded_planned(void) {
     expect_planned("loose", "delete", "ttl-after-success=0s", "default", "its time was up");
     expect_planned("wanted", "delete", "ttl-after-success=1m", "annotation", "its time was up");
     expect_planned("by-spec", "delete", "ttlSecondsAfterFinished=60", "spec", "its time was up");
-    expect_planned("stuck", "keep", NULL, NULL, "waits for its finalizers: foregroundDeletion, example.com/x");
+    expect_planned("stuck", "keep", "deletionTimestamp=2026-01-31T12:00:00Z", "metadata",
+            "waits for its finalizers: foregroundDeletion, example.com/x");
 }
 
 START_TEST(plan_shows_each_guard_online_and_offline_and_in_every_format) {

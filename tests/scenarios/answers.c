@@ -36,8 +36,12 @@ static void answer_whole(struct http_transfer *t, const struct fake_answer *answ
         fake_http_end(t);
 }
 
-static void answer_json(struct http_transfer *t, const struct fake_answer *answer, json_t *body) {
+static void answer_json(struct scenario *s, struct http_transfer *t, const struct fake_answer *answer, json_t *body) {
     char *text = json_dumps(body, JSON_COMPACT);
+    if (strstr(fake_http_path(t), "/leases") && (answer->status / 100 == 2 || answer->status == 404))
+        world_note_lease(s, answer->status == 404 ? NULL : body);
+    if (strcmp(fake_http_method(t), "DELETE") == 0 && answer->status / 100 == 2)
+        world_note_deleted(s, t);
     answer_whole(t, answer, text);
     free(text);
     json_decref(body);
@@ -46,6 +50,7 @@ static void answer_json(struct http_transfer *t, const struct fake_answer *answe
 static void answer_list(struct scenario *s, struct http_transfer *t, const struct fake_answer *answer,
         const char *version, const char *continue_token) {
     static const char *const kinds[] = {"NamespaceList", "CronJobList", "JobList", "List"};
+    world_note_list(s, t, version);
     char *text = object_list(s, kinds[kind_of_request(t)], version, continue_token);
     answer_whole(t, answer, text);
     free(text);
@@ -59,7 +64,7 @@ static void answer_all(struct scenario *s, const struct words *words) {
         last = t;
     for (struct http_transfer *t = fake_http_first(); t; t = fake_http_next(t)) {
         if (fake_http_is_open(t) && fake_http_is_expected(t) && strcmp(fake_http_method(t), words->word[2]) == 0)
-            answer_json(t, &answer, object_status(answer.status, NULL));
+            answer_json(s, t, &answer, object_status(answer.status, NULL));
         if (t == last)
             return; /* what came because of these answers waits for its own */
     }
@@ -94,13 +99,13 @@ void step_answer(struct scenario *s, const struct words *words) {
     else if (words_have(words, "list"))
         answer_list(s, t, &answer, words_value(words, "rv"), words_value(words, "continue"));
     else if (words_have(words, "echo"))
-        answer_json(t, &answer, echo_of(s, t, words));
+        answer_json(s, t, &answer, echo_of(s, t, words));
     else if (words_have(words, "empty"))
         answer_whole(t, &answer, "");
     else if (what < words->n)
-        answer_json(t, &answer, object_make(s, words, what));
+        answer_json(s, t, &answer, object_make(s, words, what));
     else
-        answer_json(t, &answer, object_status(answer.status, words_value(words, "message")));
+        answer_json(s, t, &answer, object_status(answer.status, words_value(words, "message")));
 }
 
 void step_head(struct scenario *s, const struct words *words) {
@@ -129,17 +134,24 @@ void step_fail(struct scenario *s, const struct words *words) {
 
 /* ---- objects, in lists and as events ---- */
 
-static void send_frame(struct scenario *s, int kind, const char *namespace, const char *type, json_t *object) {
-    struct http_transfer *t = request_find_watch(kind, namespace);
-    if (!t)
-        scenario_fail(s, "no watch is open that this event could come by");
-    json_t *frame = json_pack("{s:s, s:o}", "type", type, "object", object);
+void answer_frame(struct http_transfer *t, const char *type, json_t *object) {
+    json_t *frame = json_pack("{s:s, s:O}", "type", type, "object", object);
     char *text = json_dumps(frame, JSON_COMPACT);
     json_decref(frame);
     size_t len = strlen(text);
     text[len] = '\n'; /* in place of the NUL: lengths are given */
     fake_http_data(t, text, len + 1);
     free(text);
+}
+
+/* Takes the object. */
+static void send_frame(struct scenario *s, int kind, const char *namespace, const char *type, json_t *object) {
+    struct http_transfer *t = request_find_watch(kind, namespace);
+    world_note(s, kind, type, object);
+    if (!t)
+        scenario_fail(s, "no watch is open that this event could come by");
+    answer_frame(t, type, object);
+    json_decref(object);
 }
 
 /* event ADDED|MODIFIED|DELETED OBJECT; event BOOKMARK KIND rv=V; event ERROR KIND CODE [MESSAGE] */
@@ -158,11 +170,8 @@ void step_event(struct scenario *s, const struct words *words) {
         return;
     }
     json_t *object = object_make(s, words, 2);
-    const char *what = json_string_value(json_object_get(object, "kind"));
     const json_t *metadata = json_object_get(object, "metadata");
-    int kind = what && strcmp(what, "Namespace") == 0 ? KIND_NAMESPACES
-               : what && strcmp(what, "CronJob") == 0 ? KIND_CRONJOBS
-                                                      : KIND_JOBS;
+    int kind = kind_of_object(object);
     const char *namespace =
             json_string_value(json_object_get(metadata, kind == KIND_NAMESPACES ? "name" : "namespace"));
     send_frame(s, kind, namespace, type, object);
@@ -234,7 +243,7 @@ static void add_namespaces(struct scenario *s) {
                                                 "resourceVersion", "1"));
 }
 
-static bool sync_one(struct scenario *s, struct http_transfer *t, json_t *all) {
+bool answer_from(struct scenario *s, struct http_transfer *t, json_t *all) {
     const char *path = fake_http_path(t);
     const struct fake_answer ok = {
             .status = 200, .retry_after_ms = -1, .date_ms = s->no_date ? TIME_NONE : fake_server_ms() / 1000 * 1000};
@@ -249,10 +258,11 @@ static bool sync_one(struct scenario *s, struct http_transfer *t, json_t *all) {
         return false;
     fake_http_expect(t);
     if (answer) {
-        answer_json(t, &ok, answer);
+        answer_json(s, t, &ok, answer);
     } else if (request_is_watch(t)) {
         fake_http_head(t, &ok);
-        if (kind_of_request(t) != KIND_JOBS)
+        world_replay(s, t);
+        if (kind_of_request(t) != KIND_JOBS && fake_http_is_open(t))
             fake_http_end_after(t, QUIET_WATCH_MS);
     } else {
         size_t i;
@@ -275,7 +285,7 @@ void step_sync(struct scenario *s, const struct words *words) {
         more = false;
         scenario_settle(s);
         for (struct http_transfer *t = fake_http_first(); t && !more; t = fake_http_next(t))
-            more = request_is_wanted(t) && sync_one(s, t, all);
+            more = request_is_wanted(t) && answer_from(s, t, all);
     }
     json_decref(all);
     s->quiet[KIND_NAMESPACES] = s->quiet[KIND_CRONJOBS] = true;

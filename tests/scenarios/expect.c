@@ -4,6 +4,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#define PATIENCE_MS 40000 /* longer than the longest backoff of list and watch */
+
 static const char *const op_names[] = {"RECORD", "POLICY", "INTENT", "DELETED"};
 
 /* ---- what was seen instead ---- */
@@ -192,6 +194,19 @@ static void read_window(const struct scenario *s, const char *text, int64_t *ret
     *ret_most_ms = words_duration_ms(s, dots + 2);
 }
 
+/* A failed allocation may have put off what is expected: whether it comes by and by. */
+static bool come_back(struct scenario *s, look_function *look, const struct words *words) {
+    if (!s->torture || !s->torture->may_recover())
+        return false;
+    for (int64_t until_ms = fake_mono_ms() + PATIENCE_MS; fake_mono_ms() < until_ms;) {
+        world_serve(s, false);
+        if (look(s, words, 1))
+            return true;
+        scenario_step(s, until_ms);
+    }
+    return false;
+}
+
 void step_expect(struct scenario *s, const struct words *words) {
     const char *what = words_need(s, words, 1, "what is expected");
     if (strcmp(what, "no") == 0 || strcmp(what, "not") == 0) {
@@ -205,8 +220,11 @@ void step_expect(struct scenario *s, const struct words *words) {
     }
     look_function *look = find_look(what);
     while (!look(s, words, 1)) {
-        if (fake_mono_ms() - began_ms >= most_ms)
+        if (fake_mono_ms() - began_ms >= most_ms) {
+            if (come_back(s, look, words))
+                return;
             fail_with_seen(s, "it did not come");
+        }
         scenario_step(s, began_ms + most_ms);
     }
     if (fake_mono_ms() - began_ms < least_ms)

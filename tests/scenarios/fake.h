@@ -19,6 +19,11 @@
 #include "history/writer.h"
 #include "kube/http.h"
 
+/* While the program runs, and not the scenario: whose allocations tests/torture lets fail. */
+extern bool fake_in_program;
+/* Sets it; returns what it was. */
+bool fake_set_in_program(bool in_program);
+
 /* Ends the scenario: a promise of the program was broken. Defined by the runner. */
 _Noreturn void fake_broken(const char *fmt, ...) printf_like(1, 2);
 
@@ -69,6 +74,9 @@ void fake_http_end(struct http_transfer *transfer);
 void fake_http_end_after(struct http_transfer *transfer, int64_t delay_ms);
 void fake_http_fail(struct http_transfer *transfer, bool sent, const char *why);
 
+/* A DELETE leaves this machine. Defined by the runner. */
+void fake_delete_leaves(const struct http_transfer *transfer);
+
 /* ---- register ---- */
 
 struct fake_record {
@@ -90,6 +98,7 @@ struct fake_record *fake_writer_first(void);
 /* The first n of what waits; false when there is not so much or the store fails. n 0: all. */
 bool fake_writer_durable(int n);
 bool fake_writer_refuse(const char *uid);
+void fake_writer_begins_anew(void);
 void fake_writer_fails(const char *why); /* NULL: it works again */
 void fake_writer_set_room(bool room);
 /* Forget everything, at the end. */

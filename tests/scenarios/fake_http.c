@@ -64,6 +64,12 @@ void http_destroy(struct http *http) {
     free(http);
 }
 
+void http_set_user_timeout(struct http *http, enum http_lane lane, int64_t timeout_ms) {
+    (void)http;
+    if (lane != HTTP_LANE_SHARED || timeout_ms <= 0)
+        fake_broken("a time-out of %d ms for lane %d", (int)timeout_ms, (int)lane);
+}
+
 /* ---- what must be true of every request ---- */
 
 static void check_delete(const char *text) {
@@ -79,6 +85,15 @@ static void check_delete(const char *text) {
     if (!fake_writer_knows_intent(uid))
         fake_broken("a DELETE of uid %s, whose record and intent are not both durable", uid);
     json_decref(body);
+}
+
+/* It leaves this machine now. */
+static void leave(struct http_transfer *t) {
+    if (t->left)
+        return;
+    t->left = true;
+    if (strcmp(t->method, "DELETE") == 0)
+        fake_delete_leaves(t);
 }
 
 static void check_watch(const struct http_request *request) {
@@ -102,7 +117,9 @@ static void complete(struct http_transfer *t) {
     t->on_done = NULL;
     loop_timer_stop(t->deadline);
     loop_timer_stop(t->flush);
+    bool was = fake_set_in_program(true);
     on_done(t->arg, &t->result);
+    fake_in_program = was;
 }
 
 static void on_deadline(void *arg) {
@@ -111,6 +128,7 @@ static void on_deadline(void *arg) {
 
 static void on_flush(void *arg) {
     struct http_transfer *t = arg;
+    bool was = fake_set_in_program(false);
     struct strbuf held = t->held;
     bool end = t->end_held;
     strbuf_init(&t->held, HELD_MAX);
@@ -120,15 +138,21 @@ static void on_flush(void *arg) {
     if (end && t->open)
         fake_http_end(t);
     strbuf_finish(&held);
+    fake_in_program = was;
 }
 
 struct http_transfer *http_start(struct http *http, const struct http_request *request, struct error *err) {
+    struct http_transfer *t = calloc(1, sizeof *t);
+    if (!t) {
+        error_nomem(err);
+        return NULL;
+    }
+    bool was = fake_set_in_program(false);
     if (strcmp(request->method, "DELETE") == 0)
         check_delete(request->body);
     if (strstr(request->url, "watch=true"))
         check_watch(request);
-    struct http_transfer *t = calloc(1, sizeof *t);
-    if (!t || !(t->deadline = loop_timer_create(http->loop, on_deadline, t, err)) ||
+    if (!(t->deadline = loop_timer_create(http->loop, on_deadline, t, err)) ||
             !(t->flush = loop_timer_create(http->loop, on_flush, t, err)))
         fake_broken("out of memory");
     t->http = http;
@@ -149,6 +173,7 @@ struct http_transfer *http_start(struct http *http, const struct http_request *r
     *http->tail = t;
     http->tail = &t->next;
     loop_timer_start(t->deadline, request->timeout_ms);
+    fake_in_program = was;
     return t;
 }
 
@@ -226,9 +251,13 @@ bool fake_http_send(void) {
     for (struct http_transfer *t = fake_http_first(); t; t = t->next) {
         if (!t->open || t->left)
             continue;
-        t->left = true;
-        if (!t->may_send || t->may_send(t->arg))
+        bool was = fake_set_in_program(true), may = !t->may_send || t->may_send(t->arg);
+        fake_in_program = was;
+        if (may) {
+            leave(t);
             continue;
+        }
+        t->left = true;
         t->result.withheld = withheld = true;
         fake_http_fail(t, false, "not sent: it was too late for it");
     }
@@ -240,13 +269,16 @@ void fake_http_expect(struct http_transfer *t) {
 }
 
 void fake_http_head(struct http_transfer *t, const struct fake_answer *answer) {
-    t->headed = t->left = true;
+    leave(t);
+    t->headed = true;
     t->result.status = answer->status;
     t->result.retry_after_ms = answer->retry_after_ms;
     t->result.date_ms = answer->date_ms;
     t->result.answered_ms = clock_mono_ms();
+    bool was = fake_set_in_program(true);
     if (t->on_head)
         t->on_head(t->arg, answer->status);
+    fake_in_program = was;
 }
 
 void fake_http_data(struct http_transfer *t, const char *data, size_t len) {
@@ -256,7 +288,10 @@ void fake_http_data(struct http_transfer *t, const char *data, size_t len) {
     }
     if (!t->on_data || len == 0)
         return;
-    switch (t->on_data(t->arg, t, data, len)) {
+    bool was = fake_set_in_program(true);
+    enum http_data_result result = t->on_data(t->arg, t, data, len);
+    fake_in_program = was;
+    switch (result) {
     case HTTP_GO_ON:
         break;
     case HTTP_PAUSE:

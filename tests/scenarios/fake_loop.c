@@ -6,6 +6,14 @@
 
 #define TURNS_MAX 200000 /* at one moment: more is a loop that never waits */
 
+bool fake_in_program;
+
+bool fake_set_in_program(bool in_program) {
+    bool was = fake_in_program;
+    fake_in_program = in_program;
+    return was;
+}
+
 static int64_t mono_now_ms, wall_start_ms, wall_off_ms, server_off_ms;
 
 static int64_t wall_ms(void) {
@@ -157,14 +165,18 @@ static bool turn(struct loop *loop) {
         if (!wake->sent)
             continue;
         wake->sent = false;
+        bool was = fake_set_in_program(true);
         wake->woken(wake->arg);
+        fake_in_program = was;
         return true;
     }
     struct loop_timer *timer = next_timer(loop);
     if (!timer || timer->at_ms > mono_now_ms)
         return false;
     timer->active = false;
+    bool was = fake_set_in_program(true);
     timer->fire(timer->arg);
+    fake_in_program = was;
     return true;
 }
 

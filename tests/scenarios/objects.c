@@ -131,6 +131,7 @@ static json_t *cronjob_of(const struct scenario *s, const struct words *words, i
         json_array_append_new(active, json_pack("{s:s, s:s}", "kind", "Job", "uid", uid));
     json_object_set_new(status, "active", active);
     set_time(s, words, "success", status, "lastSuccessfulTime");
+    set_time(s, words, "scheduled", status, "lastScheduleTime");
     return json_pack("{s:s, s:s, s:o, s:o}", "apiVersion", "batch/v1", "kind", "CronJob", "metadata",
             metadata_of(s, words, first), "status", status);
 }

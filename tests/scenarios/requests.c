@@ -13,6 +13,13 @@ int kind_of_name(const char *name) {
     return kind;
 }
 
+int kind_of_object(const json_t *object) {
+    const char *kind = json_string_value(json_object_get(object, "kind"));
+    return kind && strcmp(kind, "Namespace") == 0 ? KIND_NAMESPACES
+           : kind && strcmp(kind, "CronJob") == 0 ? KIND_CRONJOBS
+                                                  : KIND_JOBS;
+}
+
 static bool ends_in(const char *path, size_t len, const char *end) {
     size_t n = strlen(end);
     return len >= n && strncmp(path + len - n, end, n) == 0;
@@ -36,8 +43,7 @@ bool request_is_wanted(const struct http_transfer *transfer) {
     return fake_http_is_open(transfer) && !fake_http_is_expected(transfer);
 }
 
-/* Whether a list or watch takes in the objects of this Namespace. */
-static bool covers(const struct http_transfer *transfer, const char *namespace) {
+bool request_covers(const struct http_transfer *transfer, const char *namespace) {
     char part[300];
     const char *path = fake_http_path(transfer);
     if (!namespace)
@@ -54,13 +60,13 @@ static bool covers(const struct http_transfer *transfer, const char *namespace) 
 struct http_transfer *request_find_watch(int kind, const char *namespace) {
     for (struct http_transfer *t = fake_http_first(); t; t = fake_http_next(t)) {
         if (fake_http_is_open(t) && fake_http_is_headed(t) && request_is_watch(t) && kind_of_request(t) == kind &&
-                covers(t, namespace))
+                request_covers(t, namespace))
             return t;
     }
     return NULL;
 }
 
-static bool has_parameter(const struct http_transfer *transfer, const char *key, const char *value) {
+bool request_has_parameter(const struct http_transfer *transfer, const char *key, const char *value) {
     char part[300];
     snprintf(part, sizeof part, "%s=%s", key, value);
     const char *at = strstr(fake_http_path(transfer), part);
@@ -82,13 +88,13 @@ static bool is_list_or_watch(
     int kind = kind_of_name(name);
     if (kind == KIND_NONE)
         scenario_fail(s, "'%s' is none of namespaces, cronjobs, jobs", name);
-    if (kind_of_request(t) != kind || request_is_watch(t) != watch || !covers(t, words_value(words, "in")))
+    if (kind_of_request(t) != kind || request_is_watch(t) != watch || !request_covers(t, words_value(words, "in")))
         return false;
     if (watch)
-        return !version || has_parameter(t, "resourceVersion", version);
-    if (has_parameter(t, "limit", "500") == words_have(words, "whole"))
+        return !version || request_has_parameter(t, "resourceVersion", version);
+    if (request_has_parameter(t, "limit", "500") == words_have(words, "whole"))
         return false;
-    return token ? has_parameter(t, "continue", token) : !strstr(fake_http_path(t), "continue=");
+    return token ? request_has_parameter(t, "continue", token) : !strstr(fake_http_path(t), "continue=");
 }
 
 /* lease METHOD [holder=none|me] [rv=V] */

@@ -7,6 +7,7 @@
 #pragma once
 
 #include <jansson.h>
+#include <setjmp.h>
 #include <stdbool.h>
 #include <stdint.h>
 
@@ -46,15 +47,73 @@ struct scenario {
     struct error finish_error;
     char token_path[64];
 
+    /* tests/torture: a step that does not hold is passed over, and the world is what was told of the cluster. */
+    const struct scenario_torture *torture; /* NULL: a step that does not hold ends the test */
+    json_t *world, *events, *lease;
+    int versions; /* that the world gave */
+    jmp_buf next_line;
+    int n_missed, n_deletes;
+
     int log_fd, stderr_fd;
     struct strbuf log;
     size_t log_at; /* what came before was looked at */
 };
 
+/* A scenario whose allocations fail. Its steps need not hold; the promises that the fakes watch must. */
+struct scenario_torture {
+    /* After a step that did not hold: whether there is memory again, so that it may be waited for. */
+    bool (*may_recover)(void);
+    /* The steps are over: from here on there is memory, and a cluster that answers. */
+    void (*calm)(void);
+    int64_t calm_ms; /* how long that lasts */
+};
+
+#define SCENARIO_BROKEN 3 /* the exit code when a promise was broken */
+
+/* How it ended. */
+struct scenario_outcome {
+    bool failed, over; /* it did not start, or ended because of an error; it has ended, or was told to */
+    int missed;        /* steps that did not hold */
+    int deletes;       /* that were sent */
+    json_t *stuck;     /* a new reference: its keys are the uids of what should have been deleted long ago */
+};
+
 void scenario_play(const char *path);
+void scenario_play_tortured(
+        const char *path, const struct scenario_torture *torture, struct scenario_outcome *ret_outcome);
 
 /* Ends the test. */
 _Noreturn void scenario_fail(const struct scenario *s, const char *fmt, ...) printf_like(2, 3);
+
+/* ---- world.c ---- */
+
+void world_put(struct scenario *s, json_t *object);
+/* An event, whether or not there is a watch by which it comes; and a list. In their order, for watches that resume. */
+void world_note(struct scenario *s, int kind, const char *type, json_t *object);
+/* The items are the answer to this list. */
+void world_note_list(struct scenario *s, const struct http_transfer *list, const char *version);
+/* The items were for an answer that was not given: then they come as events. */
+void world_take_items(struct scenario *s);
+/* The Job that this DELETE is about is no more. */
+void world_note_deleted(struct scenario *s, const struct http_transfer *transfer);
+/* A Lease as it was answered; NULL: there is none. */
+void world_note_lease(struct scenario *s, json_t *lease);
+/* What has happened since the resourceVersion that this watch asks for, as the API server sends it. */
+void world_replay(struct scenario *s, struct http_transfer *watch);
+/* Answers what is asked for and not expected, until there is nothing more. deletes: DELETEs too. */
+void world_serve(struct scenario *s, bool deletes);
+/* The uids of the Jobs that should have been deleted for_ms ago, as the keys of a new object. */
+json_t *world_overdue(const struct scenario *s, int64_t for_ms);
+/* Ends the scenario when this DELETE is one that must not be. */
+void world_check_delete(struct scenario *s, const struct http_transfer *transfer);
+/* For so long, everything works. */
+void world_calm(struct scenario *s, int64_t ms);
+
+/* ---- answers.c, for world.c ---- */
+
+/* A list, a watch, or what comes before them, answered from all objects there are; false for other requests. */
+bool answer_from(struct scenario *s, struct http_transfer *t, json_t *all);
+void answer_frame(struct http_transfer *watch, const char *type, json_t *object);
 
 /* ---- words.c ---- */
 
@@ -81,8 +140,12 @@ char *object_list(struct scenario *s, const char *kind, const char *version, con
 
 enum { KIND_NAMESPACES, KIND_CRONJOBS, KIND_JOBS, KIND_NONE };
 int kind_of_name(const char *name);
+int kind_of_object(const json_t *object);
 /* Of a list or watch of all or of one Namespace; KIND_NONE for other requests. */
 int kind_of_request(const struct http_transfer *transfer);
+/* Whether a list or watch takes in the objects of this Namespace. */
+bool request_covers(const struct http_transfer *transfer, const char *namespace);
+bool request_has_parameter(const struct http_transfer *transfer, const char *key, const char *value);
 bool request_is_watch(const struct http_transfer *transfer);
 /* An open watch of that kind that covers the namespace (NULL: any). */
 struct http_transfer *request_find_watch(int kind, const char *namespace);

@@ -34,17 +34,22 @@ _Noreturn static void fail_at(struct scenario *s, const char *what) {
     if (len > LOG_SHOWN)
         log += len - LOG_SHOWN;
     dup2(s->stderr_fd, STDERR_FILENO); /* Check has its say there */
+    if (s->torture) {
+        fprintf(stderr, "%s:%d: %.500s\n    %s\n    log:\n%s", s->path, s->number, s->line, what, log);
+        _exit(SCENARIO_BROKEN);
+    }
     ck_abort_msg("%s:%d: %.500s\n    %s\n    log:\n%s", s->path, s->number, s->line, what, log);
     abort();
 }
 
 void scenario_fail(const struct scenario *s, const char *fmt, ...) {
+    if (s->torture)
+        longjmp(playing->next_line, 1);
     char text[TEXT_SHOWN];
     va_list args;
     va_start(args, fmt);
     vsnprintf(text, sizeof text, fmt, args);
     va_end(args);
-    (void)s;
     fail_at(playing, text);
 }
 
@@ -55,6 +60,11 @@ void fake_broken(const char *fmt, ...) {
     vsnprintf(text, sizeof text, fmt, args);
     va_end(args);
     fail_at(playing, text);
+}
+
+void fake_delete_leaves(const struct http_transfer *transfer) {
+    if (playing->torture)
+        world_check_delete(playing, transfer);
 }
 
 /* ---- time ---- */
@@ -70,7 +80,9 @@ static void keep_quiet(struct scenario *s) {
                 .date_ms = s->no_date ? TIME_NONE : fake_server_ms() / 1000 * 1000};
         fake_http_expect(t);
         fake_http_head(t, &ok);
-        fake_http_end_after(t, QUIET_WATCH_MS);
+        world_replay(s, t);
+        if (fake_http_is_open(t))
+            fake_http_end_after(t, QUIET_WATCH_MS);
     }
 }
 
@@ -140,7 +152,9 @@ static struct config *read_config(struct scenario *s) {
     write_file(s, path, strbuf_text(&s->config_text));
     bool elects = strstr(strbuf_text(&s->config_text), "leader-elect") != NULL;
     strbuf_clear(&s->config_text);
+    bool was = fake_set_in_program(true);
     int result = config_load(path, &config, &err);
+    fake_in_program = was;
     unlink(path);
     if (result < 0)
         scenario_fail(s, "%s", err.text);
@@ -199,26 +213,34 @@ static void step_start(struct scenario *s, const struct words *words) {
             .dry_run = words_have(words, "dry"),
             .one_pass = words_have(words, "pass")};
     const struct engine_handler handler = {.arg = s, .finished = on_finished, .stopped = on_stopped};
+    bool was = fake_set_in_program(true);
     bool failed = engine_create(s->loop, &settings, &handler, &s->engine, &err) < 0;
+    fake_in_program = was;
     if (failed != words_have(words, "failed"))
         scenario_fail(s, "the engine %s: %s", failed ? "did not start" : "started", err.text);
     if (failed && !strstr(err.text, words_need(s, words, words->n - 1, "why")))
         scenario_fail(s, "it failed with: %s", err.text);
+    fake_in_program = true;
     if (!failed)
         engine_start(s->engine);
+    fake_in_program = was;
 }
 
 static void step_reload(struct scenario *s, const struct words *words) {
     (void)words;
     struct config *fresh = read_config(s);
+    bool was = fake_set_in_program(true);
     config_reload(s->config, fresh);
     engine_config_changed(s->engine);
+    fake_in_program = was;
     config_destroy(fresh);
 }
 
 static void step_stop(struct scenario *s, const struct words *words) {
     (void)words;
+    bool was = fake_set_in_program(true);
     engine_stop(s->engine);
+    fake_in_program = was;
 }
 
 /* ---- the register ---- */
@@ -262,13 +284,15 @@ static void step_refuse(struct scenario *s, const struct words *words) {
 }
 
 static void step_store(struct scenario *s, const struct words *words) {
-    const char *what = words_need(s, words, 1, "auto, manual, fails, works, full or room");
+    const char *what = words_need(s, words, 1, "auto, manual, fails, works, anew, full or room");
     if (strcmp(what, "auto") == 0 || strcmp(what, "manual") == 0)
         fake_writer_set_auto(*what == 'a');
     else if (strcmp(what, "fails") == 0)
         fake_writer_fails(words->n > 2 ? words->word[2] : "disk full");
     else if (strcmp(what, "works") == 0)
         fake_writer_fails(NULL);
+    else if (strcmp(what, "anew") == 0)
+        fake_writer_begins_anew();
     else
         fake_writer_set_room(strcmp(what, "room") == 0);
 }
@@ -343,10 +367,14 @@ static void play_line(struct scenario *s) {
     words_finish(&words);
 }
 
-static void begin(struct scenario *s, const char *path) {
+static void begin(struct scenario *s, const char *path, const struct scenario_torture *torture) {
     struct error err = {0};
     int64_t start_ms;
-    *s = (struct scenario){.path = path, .line = "(begin)", .items = json_array()};
+    *s = (struct scenario){.path = path, .line = "(begin)", .items = json_array(), .torture = torture};
+    if (torture) {
+        s->world = json_array();
+        s->events = json_array();
+    }
     strbuf_init(&s->config_text, LINE_MAX_BYTES);
     strbuf_init(&s->log, 16 * LINE_MAX_BYTES);
     playing = s;
@@ -365,7 +393,7 @@ static void begin(struct scenario *s, const char *path) {
 
 static void end(struct scenario *s) {
     s->line = "(end)";
-    for (const struct http_transfer *t = fake_http_first(); t; t = fake_http_next(t)) {
+    for (const struct http_transfer *t = fake_http_first(); t && !s->torture; t = fake_http_next(t)) {
         if (!fake_http_is_expected(t))
             scenario_fail(s, "a request was never expected: %s %s %s", fake_http_method(t), fake_http_path(t),
                     fake_http_body(t));
@@ -378,6 +406,9 @@ static void end(struct scenario *s) {
     kube_config_destroy(s->kube_config);
     fake_writer_reset();
     json_decref(s->items);
+    json_decref(s->world);
+    json_decref(s->events);
+    json_decref(s->lease);
     strbuf_finish(&s->config_text);
     strbuf_finish(&s->log);
     dup2(s->stderr_fd, STDERR_FILENO);
@@ -388,22 +419,58 @@ static void end(struct scenario *s) {
     clock_use(NULL);
 }
 
-void scenario_play(const char *path) {
-    struct scenario s;
+/* What follows is about a request that did not come. */
+static void missed(struct scenario *s) {
+    s->at = NULL;
+    s->n_missed++;
+    if (strncmp(s->line, "answer", strlen("answer")) == 0)
+        world_take_items(s);
+    if (s->line && getenv("TORTURE_VERBOSE"))
+        dprintf(s->stderr_fd, "%d: not so: %s\n", s->number, s->line);
+}
+
+static void play_file(struct scenario *s, const char *path) {
     char *line = NULL;
     size_t room = 0;
     FILE *file = fopen(path, "re");
     if (!file)
         ck_abort_msg("%s: %s", path, strerror(errno));
-    begin(&s, path);
     for (ssize_t len; (len = getline(&line, &room, file)) >= 0;) {
         while (len > 0 && strchr("\r\n", line[len - 1]))
             line[--len] = '\0';
-        s.line = line;
-        s.number++;
-        play_line(&s);
+        s->line = line;
+        s->number++;
+        if (setjmp(s->next_line) == 0)
+            play_line(s);
+        else
+            missed(s);
     }
-    end(&s);
     free(line);
     fclose(file);
+}
+
+void scenario_play(const char *path) {
+    struct scenario s;
+    begin(&s, path, NULL);
+    play_file(&s, path);
+    end(&s);
+}
+
+void scenario_play_tortured(
+        const char *path, const struct scenario_torture *torture, struct scenario_outcome *ret_outcome) {
+    struct scenario s;
+    begin(&s, path, torture);
+    play_file(&s, path);
+    s.line = "(calm)";
+    torture->calm();
+    if (s.engine && !s.stopped && !s.finished)
+        world_calm(&s, torture->calm_ms);
+    if (getenv("TORTURE_VERBOSE"))
+        dprintf(s.stderr_fd, "%s", scenario_log(&s));
+    *ret_outcome = (struct scenario_outcome){.failed = !s.engine || s.finish_error.kind != ERROR_NONE,
+            .missed = s.n_missed,
+            .over = s.stopped || s.finished,
+            .deletes = s.n_deletes,
+            .stuck = s.config ? world_overdue(&s, torture->calm_ms / 2) : json_object()};
+    end(&s);
 }

@@ -90,8 +90,9 @@ START_TEST(what_is_wrong_on_the_command_line_is_named) {
         const char *line, *why;
     } cases[] = {{"--nope", "unknown option '--nope' (see 'sexton dig --help')"}, {"-x", "unknown option '-x'"},
             {"-n", "option '-n' needs a value"}, {"--deep", "option '--deep' needs a value"},
-            {"--dry-run=yes", "--dry-run=yes"}, {"-o json --bad=1", "unknown option '--bad=1'"}, {"--de", NULL},
-            {"--d", "--d"}, {"-xn ml", "unknown option '-x'"}, {"-n a --nope b", "'--nope'"}};
+            {"--dry-run=yes", "option '--dry-run' takes no value"}, {"--dry=", "option '--dry' takes no value"},
+            {"--help=me", "option '--help' takes no value"}, {"-o json --bad=1", "unknown option '--bad=1'"},
+            {"--de", NULL}, {"--d", "--d"}, {"-xn ml", "unknown option '-x'"}, {"-n a --nope b", "'--nope'"}};
     for (size_t i = 0; i < COUNT(cases); i++) {
         struct taken taken = {.refuse = false};
         char rest[200];
@@ -181,6 +182,25 @@ START_TEST(numbers_are_whole_and_within_their_range) {
 }
 END_TEST
 
+START_TEST(a_table_of_options_may_be_long) {
+    enum { MANY = 60 };
+    static char names[MANY][16];
+    struct option_spec rows[MANY + 1] = {0};
+    for (int i = 0; i < MANY; i++) {
+        snprintf(names[i], sizeof names[i], "option-%02d", i);
+        rows[i] = (struct option_spec){names[i], i < 26 ? (char)('a' + i) : '\0', i % 2 ? "N" : NULL, "help"};
+    }
+    rows['h' - 'a'].letter = '\0';
+    const struct command_spec many = {.name = "many", .synopsis = "", .about = "", .options = rows};
+    char *argv[] = {(char[]){"many"}, (char[]){"--option-00"}, (char[]){"--option-59=x"}, (char[]){"-yz7"}, NULL};
+    struct taken taken = {.refuse = false};
+    struct error err = {0};
+    int rest;
+    ck_assert_msg(options_parse(&many, 4, argv, take, &taken, &rest, &err) == 0, "%s", err.text);
+    ck_assert_ptr_nonnull(strstr(taken.text, "option-00=(flag);option-59=x;option-24=(flag);option-25=7;"));
+}
+END_TEST
+
 START_TEST(output_formats_are_table_wide_json_and_csv) {
     static const char *const names[] = {"table", "wide", "json", "csv"};
     enum output_format format;
@@ -201,7 +221,7 @@ Suite *suite_options(void) {
     static const TTest *const *const all[] = {&options_are_taken_in_order_as_kubectl_spells_them,
             &what_is_wrong_on_the_command_line_is_named, &a_value_that_is_refused_ends_the_parsing,
             &help_shows_every_option_of_the_table, &numbers_are_whole_and_within_their_range,
-            &output_formats_are_table_wide_json_and_csv};
+            &a_table_of_options_may_be_long, &output_formats_are_table_wide_json_and_csv};
     for (size_t i = 0; i < COUNT(all); i++)
         tcase_add_test(tcase, *all[i]);
     suite_add_tcase(suite, tcase);

@@ -250,6 +250,8 @@ START_TEST(what_is_being_deleted_is_not_deleted_again) {
     ck_assert_int_eq(decide(&s, FINISHED + 10 * DAY).reason, REASON_TERMINATING);
     expect_reason(&s, FINISHED + 2 * DAY, "terminating for 1d");
     expect_reason(&s, FINISHED, "terminating for 0s"); /* by another clock */
+    struct decision d = decide(&s, FINISHED);
+    expect_rule(&d, "deletionTimestamp=2026-01-03T03:04:05Z @ metadata");
     s.job.finalizers = "foregroundDeletion, example.com/x";
     expect_reason(&s, FINISHED + DAY + 3 * HOUR + 720 * SECOND,
             "terminating for 3h12m, waits for its finalizers: foregroundDeletion, example.com/x");
