@@ -173,6 +173,13 @@ static void on_store_failing(void *arg, const char *why) {
         loop_timer_stop(e->store_timer);
 }
 
+/* The writer has logged it. What is still there is recorded again. */
+static void on_store_anew(void *arg) {
+    struct engine *e = arg;
+    reconcile_register_is_new(e->reconcile);
+    feeds_relist_jobs(e->feeds);
+}
+
 static void on_store_room(void *arg) {
     struct engine *e = arg;
     feeds_resume(e->feeds);
@@ -289,6 +296,10 @@ static int create_lease(struct engine *e, struct error *err) {
             .taken = on_lease_taken,
             .failed = on_lease_failed,
             .released = on_lease_released};
+    /* What left in time must not arrive when another may hold the lease, should the network keep it back so long. */
+    int64_t slack_ms = config->lease_duration_ms - config->renew_deadline_ms;
+    if (slack_ms < HTTP_TCP_USER_TIMEOUT_MS)
+        client_set_user_timeout(e->client, slack_ms);
     e->lease = lease_create(e->loop, e->client, &settings, &handler, err);
     return e->lease ? 0 : -1;
 }
@@ -316,6 +327,8 @@ static void on_date(void *arg, int64_t sent_ms, int64_t received_ms, int64_t dat
     struct skew *skew = reconcile_skew(e->reconcile);
     bool was_known = skew->known;
     skew_sample(skew, sent_ms, received_ms, date_ms);
+    if (e->writer)
+        writer_set_skew(e->writer, skew);
     int64_t off_ms = skew_from_wall(skew, clock_wall_ms(), clock_mono_ms());
     bool far = off_ms > SKEW_TOLD_MS || off_ms < -SKEW_TOLD_MS;
     if (far && !e->skew_told)
@@ -331,8 +344,11 @@ static int take_open_row(void *arg, const struct history_open_run *run, struct e
     int source = feeds_find_source(e->feeds, run->namespace);
     if (source < 0)
         return 0; /* another controller's Namespace */
+    /* One that held the lease meanwhile may have asked for what was due. */
+    bool maybe_asked = e->lease && run->due_at_ms != TIME_NONE && run->due_at_ms <= clock_wall_ms();
+    enum run_state state = maybe_asked ? RUN_DELETING : run->state;
     return reconcile_add_open_row(
-            e->reconcile, run->namespace, run->job_name, run->job_uid, run->state, (uint16_t)source, err);
+            e->reconcile, run->namespace, run->job_name, run->job_uid, state, (uint16_t)source, err);
 }
 
 static int take_recreated(void *arg, const struct history_recreated_run *run, struct error *err) {
@@ -443,8 +459,12 @@ static int build(struct engine *e, struct error *err) {
             .arg = e, .delete_job = delete_job, .get_job = get_job, .submit = e->dry_run ? NULL : submit, .wake = wake};
     const struct client_handler client_handler = {.arg = e, .date = on_date};
     const struct writer_settings writer_settings = {.location = config->store, .retention_ms = config->retention_ms};
-    const struct writer_handler writer_handler = {
-            .arg = e, .durable = on_durable, .failing = on_store_failing, .room = on_store_room, .refused = on_refused};
+    const struct writer_handler writer_handler = {.arg = e,
+            .durable = on_durable,
+            .failing = on_store_failing,
+            .anew = on_store_anew,
+            .room = on_store_room,
+            .refused = on_refused};
     const struct feeds_handler feeds_handler = {
             .arg = e, .progressed = wake, .synced = on_synced, .has_room = has_room};
     if (!(e->timer = loop_timer_create(e->loop, on_timer, e, err)) ||

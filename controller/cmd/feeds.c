@@ -361,6 +361,13 @@ void feeds_resume(struct feeds *f) {
     }
 }
 
+void feeds_relist_jobs(struct feeds *f) {
+    for (size_t i = 0; i < f->n_sources; i++) {
+        if (f->sources[i].feeds[KIND_JOBS].reflector)
+            reflector_relist(f->sources[i].feeds[KIND_JOBS].reflector);
+    }
+}
+
 bool feeds_is_synced(const struct feeds *f) {
     for (size_t i = 0; i < f->n_sources; i++) {
         if (!f->sources[i].feeds[KIND_JOBS].complete && !f->sources[i].given_up)

@@ -9,6 +9,8 @@
 #include "base/log.h"
 #include "base/strbuf.h"
 
+#define LEADER_AHEAD_MS 2000 /* two controllers' idea of the API server's clock differs by a second or so */
+
 /* A Namespace in which deletion is forbidden: one Job tries now and then, the others wait for it. */
 struct forbidden {
     char *namespace;
@@ -132,14 +134,19 @@ static struct decision decide(const struct reconcile *r, const struct job *job) 
 
 /* ---- what goes to the register ---- */
 
-static uint64_t mark_of(const struct run_policy *policy) {
-    uint64_t hash = 14695981039346656037u; /* FNV-1a */
-    char text[256];
-    int len = snprintf(text, sizeof text, "%d %lld %lld %s %s", policy->state, (long long)policy->ttl_ms,
-            (long long)policy->due_at_ms, policy->rule, policy->source);
-    for (int i = 0; i < len && i < (int)sizeof text; i++)
-        hash = (hash ^ (unsigned char)text[i]) * 1099511628211u;
+/* FNV-1a; never 0. */
+static uint64_t mark_of_text(const char *text) {
+    uint64_t hash = 14695981039346656037u;
+    for (; *text; text++)
+        hash = (hash ^ (unsigned char)*text) * 1099511628211u;
     return hash ? hash : 1;
+}
+
+static uint64_t mark_of(const struct run_policy *policy) {
+    char text[256];
+    snprintf(text, sizeof text, "%d %lld %lld %s %s", policy->state, (long long)policy->ttl_ms,
+            (long long)policy->due_at_ms, policy->rule, policy->source);
+    return mark_of_text(text);
 }
 
 /* Hands a request over; takes the run. False when memory ran out, and nothing was submitted. */
@@ -181,11 +188,19 @@ static void log_recreated(const struct job *job, const struct decision *decision
     strbuf_finish(&why);
 }
 
+/* What the register is told of a decision. */
+static void policy_for_row(const struct store_entry *entry, const struct decision *decision, struct run_policy *ret) {
+    policy_to_run(decision, ret);
+    /* It is being deleted, and perhaps because we asked: the intent stands, so that the next start knows that too. */
+    if ((entry->uncertain || entry->accepted) && entry->job->deletion_ms != TIME_NONE)
+        ret->state = RUN_DELETING;
+}
+
 /* The decision is new for this Job: tell whom it concerns. */
 static void note_decision(
         struct reconcile *r, struct store_entry *entry, const struct decision *decision, bool record) {
     struct run_policy policy;
-    policy_to_run(decision, &policy);
+    policy_for_row(entry, decision, &policy);
     uint64_t mark = mark_of(&policy);
     if (mark == entry->policy_mark)
         return;
@@ -315,8 +330,13 @@ static void submit_gone(struct reconcile *r, struct store_entry *entry, struct r
 
 /* Not by an answer to us. */
 static enum run_cause cause_of_absence(const struct reconcile *r, const struct store_entry *entry) {
-    /* Who stands by cannot tell the leader's deletion from anybody else's. */
-    bool maybe_leader = !entry->ghost && !reconcile_leads(r) && decide(r, entry->job).action == ACTION_DELETE;
+    if (entry->accepted)
+        return RUN_CAUSE_TTL;
+    /* Who stands by cannot tell the leader's deletion from anybody else's; and the leader may have known the time
+     * better. */
+    struct decision decision = decide(r, entry->job);
+    bool maybe_leader = !reconcile_leads(r) && (decision.action == ACTION_DELETE || decision.action == ACTION_WAIT) &&
+                        decision.due_ms <= clock_wall_ms() + LEADER_AHEAD_MS;
     return entry->uncertain || maybe_leader ? RUN_CAUSE_UNKNOWN : RUN_CAUSE_EXTERNAL;
 }
 
@@ -367,6 +387,18 @@ static void seems_gone(struct reconcile *r, struct store_entry *entry, struct ru
     entry->gone = false;
     entry->ghost = entry->look_first = true;
     try_later(r, entry, 0); /* there it waits for its turn: there may be thousands */
+}
+
+/* The API server has taken our DELETE, and now it is gone. Or, while it terminates, it has left the selection. */
+static void confirmed_gone(struct reconcile *r, struct store_entry *entry) {
+    if (r->settings.has_selector && !entry->counted) {
+        set_phase(r, entry, PHASE_IDLE);
+        seems_gone(r, entry, NULL);
+        return;
+    }
+    if (!entry->counted)
+        submit_gone(r, entry, NULL, RUN_CAUSE_TTL);
+    forget(r, entry);
 }
 
 /* ---- deletion ---- */
@@ -439,8 +471,11 @@ static void start_deletion(
     set_phase(r, entry, PHASE_INTENT);
     entry->changed = false;
     entry->policy_mark = 0;
-    if (!submit(r, HISTORY_INTENT, entry->job->uid, run, &policy, RUN_CAUSE_NONE))
-        try_later(r, entry, RECONCILE_BACKOFF_FIRST_MS);
+    bool with_record = run != NULL;
+    if (submit(r, HISTORY_INTENT, entry->job->uid, run, &policy, RUN_CAUSE_NONE))
+        return;
+    entry->recorded = entry->recorded && !with_record;
+    try_later(r, entry, RECONCILE_BACKOFF_FIRST_MS);
 }
 
 /* A Job whose time came by the heap. */
@@ -466,8 +501,14 @@ static void act_on_due(struct reconcile *r, struct store_entry *entry, int64_t m
         start_deletion(r, entry, &decision, NULL);
 }
 
+/* A DELETE of this version may be on its way. */
+static void note_sent(struct store_entry *entry) {
+    entry->sent_mark = entry->job->resource_version ? mark_of_text(entry->job->resource_version) : 0;
+}
+
 static void send_delete(struct reconcile *r, struct store_entry *entry) {
     set_phase(r, entry, PHASE_DELETING);
+    note_sent(entry);
     if (r->ports.delete_job(r->ports.arg, entry->job) < 0) {
         entry->attempts++;
         try_later(r, entry, backoff_of(entry));
@@ -483,11 +524,15 @@ static void take_back(struct reconcile *r, struct store_entry *entry) {
 
 bool reconcile_may_send(const struct reconcile *r, const char *uid) {
     const struct store_entry *entry = store_find(&r->store, uid);
-    return entry && entry->phase == PHASE_DELETING && !entry->gone && reconcile_leads(r) &&
+    return entry && entry->phase == PHASE_DELETING && !entry->gone && reconcile_leads(r) && r->fresh[entry->source] &&
            decide(r, entry->job).action == ACTION_DELETE;
 }
 
 static void retry_or_give_up(struct reconcile *r, struct store_entry *entry, int64_t wait_ms, const char *why);
+
+static bool same_text(const char *a, const char *b) {
+    return a && b && strcmp(a, b) == 0;
+}
 
 void reconcile_on_durable(struct reconcile *r, const struct history_request *request) {
     struct store_entry *entry = store_find(&r->store, request->uid);
@@ -501,6 +546,9 @@ void reconcile_on_durable(struct reconcile *r, const struct history_request *req
                 log_time("finished", run->finished_at_ms), log_text("state", run_state_name(request->policy.state)),
                 log_text("policy", request->policy.rule));
     }
+    /* Else it was forgotten meanwhile that it is (reconcile_register_is_new). */
+    if (request->run && entry && same_text(request->run->resource_version, entry->job->resource_version))
+        entry->recorded = true;
     if (request->op != HISTORY_INTENT || !entry || entry->phase != PHASE_INTENT)
         return;
     if (entry->gone) {
@@ -643,6 +691,7 @@ static void accept_deletion(struct reconcile *r, struct store_entry *entry, cons
     r->pauses_in_row = 0;
     lift_namespace(r, job->namespace);
     entry->attempts = 0;
+    entry->accepted = true;
     r->counts.deleted++;
     log_info(terminating ? "job is being deleted, and waits for its finalizers" : "job deleted",
             log_job(job->namespace, job->name), log_text("uid", job->uid),
@@ -744,7 +793,7 @@ static void record(struct reconcile *r, struct store_entry *entry, const json_t 
         return;
     }
     struct run_policy policy;
-    policy_to_run(&decision, &policy);
+    policy_for_row(entry, &decision, &policy);
     note_decision(r, entry, &decision, false);
     if (entry->phase == PHASE_DELETING || entry->phase == PHASE_CONFIRMING)
         policy.state = RUN_DELETING; /* the intent stands until the answer */
@@ -759,10 +808,6 @@ static void decode_failed(const json_t *object, const struct error *err) {
     log_warn("a Job that cannot be read is left alone", log_job(namespace, name), log_text("error", err->text));
 }
 
-static bool same_text(const char *a, const char *b) {
-    return a && b && strcmp(a, b) == 0;
-}
-
 /* Since an earlier controller: then its record is no news. */
 static void remember_row(const struct reconcile *r, struct store_entry *entry) {
     struct open_row *row;
@@ -770,6 +815,7 @@ static void remember_row(const struct reconcile *r, struct store_entry *entry) {
     entry->told = row != NULL;
     /* Its DELETE may still be on its way: if the Job goes now, nobody knows by whose. */
     entry->uncertain = row && row->state == RUN_DELETING;
+    note_sent(entry);
 }
 
 /* -1: there was no memory for it. */
@@ -796,8 +842,6 @@ static int take_job(struct reconcile *r, uint16_t source, const struct job *job,
         entry->ghost = false;
         if (r->settings.has_selector)
             entry->gone = false; /* it was out of the selection for a moment */
-        if (job->deletion_ms == TIME_NONE)
-            entry->uncertain = false; /* it lives: what had no answer had no effect */
         if (is_new)
             remember_row(r, entry);
         recreated_note_seen(&r->recreated, job->namespace, job->name, job->created_ms);
@@ -838,9 +882,7 @@ int reconcile_on_job_deleted(
     }
     struct store_entry *entry = store_find(&r->store, job.uid);
     if (entry && entry->phase == PHASE_CONFIRMING) {
-        if (!entry->counted)
-            submit_gone(r, entry, NULL, RUN_CAUSE_TTL);
-        forget(r, entry);
+        confirmed_gone(r, entry);
         return 0;
     }
     struct run *run = evidence_of(r, &job, object, template, template_len);
@@ -906,9 +948,10 @@ void reconcile_list_complete(struct reconcile *r, uint16_t source) {
     struct store_entry *entry, *next;
     HASH_ITER (hh, r->store.entries, entry, next) {
         if (entry->source == source && entry->generation != r->generations[source]) {
-            if (entry->phase == PHASE_CONFIRMING && !entry->counted)
-                submit_gone(r, entry, NULL, RUN_CAUSE_TTL);
-            seems_gone(r, entry, NULL);
+            if (entry->phase == PHASE_CONFIRMING)
+                confirmed_gone(r, entry);
+            else
+                seems_gone(r, entry, NULL);
         }
     }
     settle_open_rows(r, source);
@@ -950,6 +993,12 @@ static void on_found(struct reconcile *r, struct store_entry *entry, const json_
         settle_gone(r, entry, NULL);
         return;
     }
+    const char *version = json_string_value(json_object_get(metadata, "resourceVersion"));
+    bool terminates = json_is_string(json_object_get(metadata, "deletionTimestamp"));
+    /* It lives on in another version than the one that was to be deleted: what had no answer has no effect any more. An
+     * event would not prove that, for it may be older. */
+    if (!terminates && version && mark_of_text(version) != entry->sent_mark)
+        entry->uncertain = false;
     if (entry->gone && !r->settings.has_selector) {
         /* Its end came while the answer was on its way, and a uid never comes back. */
         settle_gone(r, entry, NULL);
@@ -959,6 +1008,12 @@ static void on_found(struct reconcile *r, struct store_entry *entry, const json_
         /* It is there, but not in what we watch: it left the selection, and is none of ours any more. */
         log_info("the Job is no longer selected", log_job(entry->job->namespace, entry->job->name),
                 log_text("uid", uid));
+        if (terminates && (entry->uncertain || entry->accepted) && !r->settings.one_pass) {
+            /* It is being deleted, perhaps because we asked: the intent stands until it is gone. */
+            entry->look_first = true;
+            try_later(r, entry, RECONCILE_BACKOFF_LAST_MS);
+            return;
+        }
         const struct run_policy kept = {.state = RUN_KEPT, .ttl_ms = RUN_UNKNOWN, .due_at_ms = TIME_NONE};
         submit(r, HISTORY_POLICY, entry->job->uid, NULL, &kept, RUN_CAUSE_NONE);
         forget(r, entry);
@@ -970,7 +1025,6 @@ static void on_found(struct reconcile *r, struct store_entry *entry, const json_
         evaluate(r, entry);
         return;
     }
-    const char *version = json_string_value(json_object_get(metadata, "resourceVersion"));
     if (r->settings.has_selector && !same_text(version, entry->job->resource_version)) {
         /* GET knows no selector: what it found may be none of ours any more. Only the watch, or the next pass, can
          * tell. */
@@ -1052,6 +1106,13 @@ void reconcile_set_fresh(struct reconcile *r, uint16_t source, bool fresh) {
 void reconcile_set_recording(struct reconcile *r, bool possible) {
     r->recording = possible;
     r->ports.wake(r->ports.arg);
+}
+
+void reconcile_register_is_new(struct reconcile *r) {
+    for (struct store_entry *entry = r->store.entries; entry; entry = entry->hh.next) {
+        entry->recorded = false;
+        entry->policy_mark = 0;
+    }
 }
 
 void reconcile_set_lease(struct reconcile *r, int64_t until_ms) {

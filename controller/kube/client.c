@@ -99,6 +99,10 @@ void client_destroy(struct client *client) {
     free(client);
 }
 
+void client_set_user_timeout(struct client *client, int64_t timeout_ms) {
+    http_set_user_timeout(client->http, HTTP_LANE_SHARED, timeout_ms);
+}
+
 void client_resume(struct client_call *call) {
     if (call->transfer)
         http_resume(call->transfer);

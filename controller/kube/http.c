@@ -23,6 +23,7 @@ struct lane {
     struct http *http;
     CURLM *multi;
     ev_timer timer; /* libcurl's own */
+    unsigned user_timeout_ms;
 };
 
 struct socket_watch {
@@ -163,6 +164,7 @@ static int timer_callback(CURLM *multi, long timeout_ms, void *arg) {
 
 static int open_lane(struct http *http, struct lane *lane) {
     lane->http = http;
+    lane->user_timeout_ms = HTTP_TCP_USER_TIMEOUT_MS;
     ev_init(&lane->timer, on_curl_timer);
     lane->timer.data = lane;
     lane->multi = curl_multi_init();
@@ -217,6 +219,10 @@ void http_destroy(struct http *http) {
         socket_forget(http->sockets);
     free(http);
     curl_global_cleanup();
+}
+
+void http_set_user_timeout(struct http *http, enum http_lane lane, int64_t timeout_ms) {
+    http->lanes[lane].user_timeout_ms = (unsigned)timeout_ms;
 }
 
 static size_t write_callback(char *data, size_t size, size_t n, void *arg) {
@@ -334,10 +340,9 @@ static int set_body(struct http_transfer *t, const char *body, struct error *err
 }
 
 static int socket_options(void *arg, curl_socket_t fd, curlsocktype purpose) {
-    (void)arg;
+    const struct lane *lane = arg;
     (void)purpose;
-    unsigned timeout_ms = HTTP_TCP_USER_TIMEOUT_MS;
-    setsockopt(fd, IPPROTO_TCP, TCP_USER_TIMEOUT, &timeout_ms, sizeof timeout_ms);
+    setsockopt(fd, IPPROTO_TCP, TCP_USER_TIMEOUT, &lane->user_timeout_ms, sizeof lane->user_timeout_ms);
     return CURL_SOCKOPT_OK;
 }
 
@@ -427,6 +432,7 @@ static int prepare(struct http_transfer *t, const struct http_request *request, 
     curl_easy_setopt(easy, CURLOPT_TCP_KEEPIDLE, (long)HTTP_KEEPALIVE_S);
     curl_easy_setopt(easy, CURLOPT_TCP_KEEPINTVL, (long)HTTP_KEEPALIVE_S);
     curl_easy_setopt(easy, CURLOPT_SOCKOPTFUNCTION, socket_options);
+    curl_easy_setopt(easy, CURLOPT_SOCKOPTDATA, t->lane);
     curl_easy_setopt(easy, CURLOPT_WRITEFUNCTION, write_callback);
     curl_easy_setopt(easy, CURLOPT_WRITEDATA, t);
     curl_easy_setopt(easy, CURLOPT_HEADERFUNCTION, header_callback);

@@ -393,3 +393,16 @@ static void go_on(void *arg) {
     if (start_request(r, watch, &err) < 0)
         fail(r, watch ? "watch" : "list", 0, err.text, 0);
 }
+
+void reflector_relist(struct reflector *r) {
+    if (r->list_only || r->state == IDLE || r->state == STOPPED)
+        return;
+    forget_list(r);
+    if (r->state == WAITING)
+        return; /* its time comes by itself */
+    client_cancel(r->call);
+    r->call = NULL;
+    r->paused = false;
+    r->state = WAITING;
+    loop_timer_start(r->timer, 0);
+}

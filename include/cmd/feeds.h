@@ -45,6 +45,8 @@ void feeds_destroy(struct feeds *feeds);
 int feeds_start(
         struct feeds *feeds, struct client *client, const struct discovered *discovered, struct error *err) must_check;
 void feeds_resume(struct feeds *feeds);
+/* Have every Job brought again. Not in one pass. */
+void feeds_relist_jobs(struct feeds *feeds);
 
 /* Every list is complete, or was given up. */
 bool feeds_is_synced(const struct feeds *feeds);

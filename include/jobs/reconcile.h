@@ -111,6 +111,9 @@ void reconcile_policy_changed(struct reconcile *r);
 /* While false, no deletion of this source's Jobs is started. False at first. */
 void reconcile_set_fresh(struct reconcile *r, uint16_t source, bool fresh);
 void reconcile_set_recording(struct reconcile *r, bool possible);
+/* Nothing is on record any more: what there is, is recorded again when it comes in the next list, at the latest before
+ * it is deleted. */
+void reconcile_register_is_new(struct reconcile *r);
 /* We may delete until until_ms (monotonic); 0 or what has passed: not now. At first not, with leader_elect. */
 void reconcile_set_lease(struct reconcile *r, int64_t until_ms);
 bool reconcile_leads(const struct reconcile *r);

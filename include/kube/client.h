@@ -60,6 +60,9 @@ struct client *client_create(
         struct loop *loop, const struct kube_config *config, const struct client_handler *handler, struct error *err);
 void client_destroy(struct client *client);
 
+/* As http_set_user_timeout, for HTTP_LANE_SHARED. */
+void client_set_user_timeout(struct client *client, int64_t timeout_ms);
+
 /* NULL only when out of memory or when the URL is impossible: everything else is told by done. */
 struct client_call *client_start(struct client *client, const struct client_request *request, struct error *err);
 /* done is not called any more. NULL is fine. */

@@ -71,6 +71,10 @@ struct http *http_create(struct loop *loop, struct error *err);
 /* Cancels what is under way: no callback follows. */
 void http_destroy(struct http *http);
 
+/* For the connections of a lane from now on: what was not acknowledged for so long is thrown away with its connection,
+ * instead of arriving later, when a cut has healed. At first HTTP_TCP_USER_TIMEOUT_MS. */
+void http_set_user_timeout(struct http *http, enum http_lane lane, int64_t timeout_ms);
+
 /* Copies what it needs of the request. */
 struct http_transfer *http_start(struct http *http, const struct http_request *request, struct error *err);
 void http_cancel(struct http_transfer *transfer);

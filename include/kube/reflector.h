@@ -75,3 +75,5 @@ struct reflector *reflector_create(struct loop *loop, struct client *client, con
 void reflector_destroy(struct reflector *reflector);
 void reflector_start(struct reflector *reflector);
 void reflector_resume(struct reflector *reflector);
+/* A full list next, and soon, although nothing was lost. Not in list-only mode, and not from within a callback. */
+void reflector_relist(struct reflector *reflector);

@@ -10,7 +10,8 @@
 # Users, each with a token and a client certificate of its own:
 #   admin    system:masters, for the test itself
 #   sexton   what manifests/rbac.yaml gives the controller, which is exactly what it needs
-#   reader   may look at everything that sexton looks at, and change nothing
+#   twin     the same, for a second controller
+#   reader   may look at everything that sexton looks at, and have the lease, but delete nothing
 #   nobody   no rights at all
 
 E2E_ROOT=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
@@ -18,7 +19,7 @@ readonly E2E_ROOT
 SEXTON=${SEXTON:-build/sexton}
 [[ $SEXTON == /* ]] || SEXTON=$E2E_ROOT/$SEXTON
 readonly SEXTON
-readonly E2E_USERS=(admin sexton reader nobody)
+readonly E2E_USERS=(admin sexton twin reader nobody)
 E2E_PARALLEL=${E2E_PARALLEL:-16} # requests that a bulk helper has in flight
 
 # ---------------------------------------------------------------- small things
@@ -214,7 +215,8 @@ make_identities() {
 		rules:
 		- {level: None, users: ["system:kube-controller-manager", "system:apiserver"]}
 		- {level: None, nonResourceURLs: ["/readyz*", "/healthz*", "/livez*", "/metrics"]}
-		- {level: Request, verbs: [delete, deletecollection], omitStages: [RequestReceived]}
+		- {level: Request, resources: [{group: coordination.k8s.io, resources: [leases]}], omitStages: [RequestReceived]}
+		- {level: Request, verbs: [delete, deletecollection]}
 		- {level: Metadata, verbs: [watch]}
 		- {level: Metadata, omitStages: [RequestReceived]}
 	POLICY
@@ -285,14 +287,17 @@ kcm_start() {
 		--service-account-private-key-file="$E2E/tls/sa.key" --root-ca-file="$E2E/tls/ca.crt" \
 		--kube-api-qps=2000 --kube-api-burst=4000
 }
+lease_allow() { kubectl create rolebinding "e2e-lease-$1" --namespace=sexton --role=sexton --user="$1" >/dev/null; }
+lease_forbid() { kubectl delete rolebinding "e2e-lease-$1" --namespace=sexton >/dev/null; }
 needs_kcm() { [[ $E2E_KCM == 1 ]] || skip "no kube-controller-manager in the assets"; }
 
-# The rights of sexton and reader. Those of sexton are the ones that users are given.
+# The rights of the users. Those of sexton are the ones that manifests/rbac.yaml gives.
 make_roles() {
+	local user
 	kubectl create namespace sexton >/dev/null
 	kubectl apply -f "$E2E_ROOT/manifests/rbac.yaml" >/dev/null
-	kubectl create clusterrolebinding e2e-sexton --clusterrole=sexton --user=sexton >/dev/null
-	kubectl -n sexton create rolebinding e2e-sexton --role=sexton --user=sexton >/dev/null
+	kubectl create clusterrolebinding e2e-sexton --clusterrole=sexton --user=sexton --user=twin >/dev/null
+	for user in sexton twin reader; do lease_allow $user; done
 	kubectl apply -f - >/dev/null <<-'RBAC'
 		apiVersion: rbac.authorization.k8s.io/v1
 		kind: ClusterRole
@@ -433,8 +438,9 @@ pods_finish() {
 			state: {terminated: {exitCode: $how.code}}}]}}}' | bulk_expect 200
 }
 
-# No Job, no CronJob and no Pod of a Job is left over from an earlier scenario.
+# No lease, no Job, no CronJob and no Pod of a Job is left over from an earlier scenario.
 cluster_clear() {
+	api DELETE /apis/coordination.k8s.io/v1/namespaces/sexton/leases >/dev/null
 	api_count_is "/apis/$CRONJOB_API/cronjobs" 0 || api GET "/apis/$CRONJOB_API/cronjobs" |
 		jq -c --arg v "$CRONJOB_API" '.items[] | {method: "DELETE", path: "/apis/\($v)/namespaces/\(.metadata.namespace)/cronjobs/\(.metadata.name)"}' |
 		bulk >/dev/null
@@ -456,10 +462,11 @@ cluster_clear() {
 AUDIT_FROM=0
 audit_mark() { AUDIT_FROM=$(stat -c %s "$E2E/log/audit.log"); } # what follows is about requests from here on
 audit_since() { tail -c "+$((AUDIT_FROM + 1))" "$E2E/log/audit.log"; }
-# audit_filter USER [FILTER]: one user's events, through a jq filter; `us` turns a time into Unix microseconds
+# In jq, `us` turns a time into Unix microseconds.
+readonly AUDIT_US='def us: (.[0:19] + "Z" | fromdateiso8601) * 1000000 + (.[20:26] | tonumber);'
+# audit_filter USER [FILTER]: one user's events, through a jq filter
 audit_filter() {
-	audit_since | grep -F "\"username\":\"$1\"" | jq -rR "def us: (.[0:19] + \"Z\" | fromdateiso8601) * 1000000 + (.[20:26] | tonumber);
-		fromjson? | ${2:-.}" || true
+	audit_since | grep -F "\"username\":\"$1\"" | jq -rR "$AUDIT_US fromjson? | ${2:-.}" || true
 }
 # A line each: uid and resourceVersion from its preconditions, propagation policy, status, received and answered
 # (Unix us), namespace, name.
@@ -467,6 +474,13 @@ audit_deletes() {
 	audit_filter "$1" 'select(.verb == "delete" and .objectRef.resource == "jobs" and .stage == "ResponseComplete") | [
 		.requestObject.preconditions.uid // "-", .requestObject.preconditions.resourceVersion // "-", .requestObject.propagationPolicy // "-",
 		.responseStatus.code, (.requestReceivedTimestamp | us), (.stageTimestamp | us), .objectRef.namespace, .objectRef.name] | @tsv'
+}
+# Those of which the log does not tell the end, as the same columns: the API server died over them.
+audit_deletes_unanswered() {
+	audit_filter "$1" 'select(.verb == "delete" and .objectRef.resource == "jobs") |
+		[.auditID, .stage, (.requestReceivedTimestamp | us), .objectRef.namespace, .objectRef.name] | @tsv' |
+		awk -F '\t' -v OFS='\t' '$2 == "RequestReceived" {begun[$1] = $3 OFS "0" OFS $4 OFS $5} $2 == "ResponseComplete" {delete begun[$1]}
+			END {for (id in begun) print "-", "-", "-", 0, begun[id]}'
 }
 # Requests of a user, a line each: verb, resource, status; a watch when it was received, since 1.20 writes that it
 # was answered only when it ends.
@@ -480,18 +494,23 @@ audit_changes() { audit_requests "$1" | grep -E '^(create|update|patch|delete)' 
 
 # ---------------------------------------------------------------- the binary
 
-# All of these work on $SCENARIO_DIR: its config.ini, history.db and logs.
+# All of these work on $SEXTON_DIR (by default $SCENARIO_DIR): its config.ini, history.db and run.log.
 SEXTON_PID=
+sexton_dir() { echo "${SEXTON_DIR:-$SCENARIO_DIR}"; }
+# The user, and the way to the API server: the name of a kubeconfig, as kubeconfig_of has them.
+sexton_user() { echo "${SEXTON_AS:-sexton}"; }
+sexton_kubeconfig() { kubeconfig_of "${SEXTON_VIA:-$(sexton_user)}"; }
 
 # config_write [SEXTON-LINES [POLICY-LINES [OTHER-LINES]]]
 config_write() {
-	cat >"$SCENARIO_DIR/config.ini" <<-C
+	cat >"$(sexton_dir)/config.ini" <<-C
 		[sexton]
 		${1:-delete-qps = 0}
+		lease-namespace = sexton
 		[policy]
 		${2:-ttl-after-success = 0s}
 		[history]
-		store = sqlite:$SCENARIO_DIR/history.db
+		store = sqlite:$(sexton_dir)/history.db
 		${3:-}
 	C
 }
@@ -499,24 +518,24 @@ config_write() {
 sexton() {
 	local command=$1
 	shift
-	timeout 120 "$SEXTON" "$command" --config "$SCENARIO_DIR/config.ini" --kubeconfig "$(kubeconfig_of "${SEXTON_AS:-sexton}")" "$@"
+	timeout 120 "$SEXTON" "$command" --config "$(sexton_dir)/config.ini" --kubeconfig "$(sexton_kubeconfig)" "$@"
 }
 # sexton_start: `sexton run`, once it watches Jobs. Sets SEXTON_PID; the log is run.log.
 sexton_start() {
 	local watches
-	watches=$(audit_requests "${SEXTON_AS:-sexton}" | grep -c '^watch jobs' || true)
+	watches=$(audit_requests "$(sexton_user)" | grep -c '^watch jobs' || true)
 	sexton_spawn run
 	wait_until 20 "sexton to watch Jobs" sexton_watches_again "$((watches + 1))"
 }
 sexton_watches_again() {
-	alive "$SEXTON_PID" || fail "sexton ended by itself: $(tail -n 3 "$SCENARIO_DIR/run.log")"
-	audit_watches "${SEXTON_AS:-sexton}" jobs "$1"
+	alive "$SEXTON_PID" || fail "sexton ended by itself: $(tail -n 3 "$(sexton_dir)/run.log")"
+	audit_watches "$(sexton_user)" jobs "$1"
 }
 # sexton_spawn COMMAND [ARGS...]: in the background, not waiting for anything
 sexton_spawn() {
 	local command=$1
 	shift
-	"$SEXTON" "$command" --config "$SCENARIO_DIR/config.ini" --kubeconfig "$(kubeconfig_of "${SEXTON_AS:-sexton}")" "$@" >>"$SCENARIO_DIR/run.log" 2>&1 </dev/null &
+	"$SEXTON" "$command" --config "$(sexton_dir)/config.ini" --kubeconfig "$(sexton_kubeconfig)" "$@" >>"$(sexton_dir)/run.log" 2>&1 </dev/null &
 	SEXTON_PID=$!
 	echo "$SEXTON_PID" >>"$SCENARIO_DIR/pids"
 }
@@ -560,7 +579,7 @@ rss_peak_kb() { awk '/^VmHWM/ {print $2}' "/proc/$1/status"; }
 
 # ---------------------------------------------------------------- the register
 
-register() { sqlite3 -readonly -cmd '.timeout 10000' -separator $'\t' "$SCENARIO_DIR/history.db" "$1"; }
+register() { sqlite3 -readonly -cmd '.timeout 10000' -separator $'\t' "$(sexton_dir)/history.db" "$1"; }
 register_is() { [[ $(register "$1" 2>/dev/null) == "$2" ]]; }
 deleted_count_is() { register_is "SELECT count(*) FROM runs WHERE delete_state = 'deleted'" "$1"; }
 deleted_count_ge() { [[ $(register "SELECT count(*) FROM runs WHERE delete_state = 'deleted'" 2>/dev/null || echo 0) -ge $1 ]]; }

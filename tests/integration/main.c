@@ -1,6 +1,7 @@
 /*
  * The integration tests: build/sexton against build/kubesim (or what SEXTON_BIN and KUBESIM_BIN name) over real
- * sockets. 'integration' runs every suite, 'integration policy faults' only those; CK_RUN_CASE and the other variables
+ * sockets. 'integration' runs every suite, 'integration policy faults' only those (and what takes minutes only when it
+ * is named); CK_RUN_CASE and the other variables
  * of Check work as always. Exit code 1 when something failed, 2 when a suite is not known.
  *
  * Most of the time of these tests is waiting, so several suites run side by side, each in a process of its own. Their
@@ -18,7 +19,8 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#define SIDE_BY_SIDE 10 /* more would wait for processors, not for time */
+#define SIDE_BY_SIDE 12 /* more would wait for processors, not for time */
+#define WORKERS_MAX 128
 
 struct tally {
     int run, failures, errors;
@@ -27,45 +29,61 @@ struct tally {
 struct worker {
     const char *name;
     Suite *(*create)(void);
-    bool wanted;
+    int part, parts;
     pid_t pid; /* 0: not started */
     int tally_fd;
     FILE *output;
 };
 
-static struct worker workers[] = {
+/* Parts of one suite run side by side, too. */
+static const struct {
+    const char *name;
+    Suite *(*create)(void);
+    int parts;
+    bool slow; /* only when it is named: make soak */
+} suites[] = {
         /* The longest first. */
-        {.name = "bounds-deletions", .create = suite_bounds_of_deletions},
-        {.name = "bounds-watches", .create = suite_bounds_of_watches},
-        {.name = "bounds-lists", .create = suite_bounds_of_lists},
-        {.name = "process", .create = suite_process},
-        {.name = "restarts", .create = suite_restarts},
-        {.name = "clocks", .create = suite_clocks},
-        {.name = "broken", .create = suite_broken},
-        {.name = "silent", .create = suite_silent},
-        {.name = "limits", .create = suite_limits},
-        {.name = "faults", .create = suite_faults},
-        {.name = "changes", .create = suite_changes},
-        {.name = "watching", .create = suite_watching},
-        {.name = "policy", .create = suite_policy},
-        {.name = "lease", .create = suite_lease},
-        {.name = "guards", .create = suite_guards},
-        {.name = "sweep", .create = suite_sweep},
-        {.name = "connecting", .create = suite_connecting},
-        {.name = "plan", .create = suite_plan},
-        {.name = "input", .create = suite_input},
-        {.name = "commands", .create = suite_commands},
-        {.name = "server", .create = suite_server},
+        {"bounds-deletions", suite_bounds_of_deletions, 4, false},
+        {"bounds-watches", suite_bounds_of_watches, 2, false},
+        {"bounds-lists", suite_bounds_of_lists, 2, false},
+        {"process", suite_process, 3, false},
+        {"restarts", suite_restarts, 2, false},
+        {"clocks", suite_clocks, 2, false},
+        {"broken", suite_broken, 2, false},
+        {"silent", suite_silent, 2, false},
+        {"http2", suite_http2, 2, false},
+        {"limits", suite_limits, 2, false},
+        {"faults", suite_faults, 4, false},
+        {"changes", suite_changes, 2, false},
+        {"watching", suite_watching, 3, false},
+        {"policy", suite_policy, 2, false},
+        {"lease", suite_lease, 3, false},
+        {"guards", suite_guards, 2, false},
+        {"sweep", suite_sweep, 2, false},
+        {"connecting", suite_connecting, 3, false},
+        {"plan", suite_plan, 1, false},
+        {"input", suite_input, 1, false},
+        {"commands", suite_commands, 1, false},
+        {"server", suite_server, 1, false},
+        {"soak", suite_soak, 1, true},
+        {"soak-minutes", suite_soak_minutes, 4, true},
+        {"soak-bounds", suite_soak_bounds, 5, true},
 };
-#define WORKERS ((int)(sizeof workers / sizeof workers[0]))
+#define SUITES ((int)(sizeof suites / sizeof suites[0]))
+
+static struct worker workers[WORKERS_MAX];
+static int n_workers;
+static int this_part, all_parts = 1; /* of suite_of's list */
 
 Suite *suite_of(const char *name, const TTest *const tests[]) {
     Suite *suite = suite_create(name);
     TCase *tcase = tcase_create(name);
-    tcase_set_timeout(tcase, TEST_SECONDS);
+    tcase_set_timeout(tcase, strncmp(name, "soak", 4) == 0 ? SOAK_SECONDS : TEST_SECONDS);
     tcase_add_checked_fixture(tcase, test_setup, test_teardown);
-    for (; *tests; tests++)
-        tcase_add_test(tcase, *tests);
+    for (int i = 0; tests[i]; i++) {
+        if (i % all_parts == this_part)
+            tcase_add_test(tcase, tests[i]);
+    }
     suite_add_tcase(suite, tcase);
     return suite;
 }
@@ -98,6 +116,8 @@ static void start(struct worker *worker) {
         prctl(PR_SET_PDEATHSIG, SIGTERM); /* on which Check kills the test it is at */
         dup2(fileno(worker->output), STDOUT_FILENO);
         dup2(fileno(worker->output), STDERR_FILENO);
+        this_part = worker->part;
+        all_parts = worker->parts;
         struct tally tally = run_suite(worker->create());
         fflush(NULL);
         (void)!write(fds[1], &tally, sizeof tally);
@@ -130,33 +150,37 @@ static void finish(struct worker *worker, struct tally *sum) {
     fflush(stdout);
 }
 
-static struct worker *find(const char *name) {
-    for (int i = 0; i < WORKERS; i++) {
-        if (strcmp(workers[i].name, name) == 0)
-            return &workers[i];
+/* False: there is no such suite. NULL: all of them that are not slow. */
+static bool want(const char *name) {
+    bool found = false;
+    for (int i = 0; i < SUITES; i++) {
+        if (name ? strcmp(suites[i].name, name) != 0 : suites[i].slow)
+            continue;
+        found = true;
+        for (int part = 0; part < suites[i].parts && n_workers < WORKERS_MAX; part++)
+            workers[n_workers++] = (struct worker){
+                    .name = suites[i].name, .create = suites[i].create, .part = part, .parts = suites[i].parts};
     }
-    return NULL;
+    return found;
 }
 
-/* All that are wanted; a place that one leaves is the next one's. */
+/* All workers; a place that one leaves is the next one's. */
 static struct tally run_all(void) {
     struct tally sum = {0};
     int started = 0, running = 0;
-    while (started < WORKERS || running > 0) {
-        if (started < WORKERS && running < SIDE_BY_SIDE) {
-            if (workers[started].wanted) {
-                start(&workers[started]);
-                running++;
-            }
-            started++;
+    while (started < n_workers || running > 0) {
+        if (started < n_workers && running < SIDE_BY_SIDE) {
+            start(&workers[started++]);
+            running++;
             continue;
         }
         siginfo_t info = {0};
         if (waitid(P_ALL, 0, &info, WEXITED | WNOWAIT) < 0)
             break;
-        for (int i = 0; i < WORKERS; i++) {
+        for (int i = 0; i < started; i++) {
             if (workers[i].pid == info.si_pid && workers[i].pid != 0) {
                 finish(&workers[i], &sum);
+                workers[i].pid = 0;
                 running--;
             }
         }
@@ -165,18 +189,16 @@ static struct tally run_all(void) {
 }
 
 int main(int argc, char **argv) {
-    for (int i = 0; i < WORKERS; i++)
-        workers[i].wanted = argc == 1;
+    if (argc == 1)
+        want(NULL);
     for (int i = 1; i < argc; i++) {
-        struct worker *worker = find(argv[i]);
-        if (!worker) {
-            fprintf(stderr, "integration: there is no suite '%s'; there are:", argv[i]);
-            for (int k = 0; k < WORKERS; k++)
-                fprintf(stderr, " %s", workers[k].name);
-            fputc('\n', stderr);
-            return 2;
-        }
-        worker->wanted = true;
+        if (want(argv[i]))
+            continue;
+        fprintf(stderr, "integration: there is no suite '%s'; there are:", argv[i]);
+        for (int k = 0; k < SUITES; k++)
+            fprintf(stderr, " %s", suites[k].name);
+        fputc('\n', stderr);
+        return 2;
     }
     harness_init();
     int64_t began_ms = mono_ms();
@@ -186,5 +208,6 @@ int main(int argc, char **argv) {
     printf("All suites, in %.1f s:\n%d%%: Checks: %d, Failures: %d, Errors: %d\n",
             (double)(mono_ms() - began_ms) / 1000, sum.run ? (sum.run - failed) * 100 / sum.run : 0, sum.run,
             sum.failures, sum.errors);
+    printf("%d passed, %d failed\n", sum.run - failed, failed);
     return failed || sum.run == 0 ? EXIT_FAILURE : EXIT_SUCCESS;
 }

@@ -27,7 +27,7 @@ struct order {
     char match[64];
     enum proxy_action action;
     int64_t after;
-    volatile int left, cuts;
+    volatile int left, cuts, connections;
 };
 
 struct pair {
@@ -122,6 +122,7 @@ static void proxy_accept(int listener, int port) {
     setsockopt(client, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
     setsockopt(server, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
     *pair = (struct pair){.client = client, .server = server, .serial = order->serial};
+    order->connections++;
 }
 
 static _Noreturn void proxy_run(int listener, int port) {
@@ -189,4 +190,8 @@ void proxy_cut(const char *match, enum proxy_action action, int64_t after, int t
 
 int proxy_cuts(void) {
     return order->cuts;
+}
+
+int proxy_connections(void) {
+    return order->connections;
 }

@@ -27,6 +27,7 @@ struct result sexton_run_here(const char *command, const char *const arguments[]
 struct process *controller_start_with(const char *const arguments[]);
 /* ... with clocks of its own: the wall clock offset_ms ahead of this machine's, and time that flies at that speed for
  * all but the wall clock and the server. */
+#define WITHOUT_LEASE "[sexton]\nleader-elect = false\n" /* whose seconds would fly, too */
 #define controller_start_with_clock(offset_ms, speed, ...) \
     controller_start_with_clocks(offset_ms, speed, (const char *const[]){__VA_ARGS__ __VA_OPT__(, ) NULL})
 struct process *controller_start_with_clocks(int64_t offset_ms, int64_t speed, const char *const arguments[]);

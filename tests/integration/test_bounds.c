@@ -43,8 +43,10 @@ static int64_t later_tries(int64_t last_ms) {
 /* One Job's deletion: 7, and then 2. */
 #define JOB_TRIES tries(RECONCILE_BACKOFF_FIRST_MS, RECONCILE_BACKOFF_LAST_MS)
 #define JOB_TRIES_LATER 2
+/* Every retry-period, whatever comes: 31. */
+#define LEASE_TRIES (MINUTE_MS / 2000 + 1)
 
-enum what { LIST, WATCH, DISCOVERY, DELETE };
+enum what { LIST, WATCH, DISCOVERY, DELETE, LEASE };
 
 struct state {
     const char *name, *rules;
@@ -73,6 +75,9 @@ static void bounds_of(const struct state *state, int64_t *ret_first, int64_t *re
         *ret_first = state->each * DUE_JOBS * JOB_TRIES;
         *ret_later = state->each * DUE_JOBS * JOB_TRIES_LATER;
         break;
+    case LEASE:
+        *ret_first = *ret_later = state->each * LEASE_TRIES;
+        break;
     }
     if (state->each == 0)
         *ret_first = 1;
@@ -88,15 +93,19 @@ static int64_t requests_of(const struct state *state) {
         return sim_count("", "get") + sim_count("namespaces", "get");
     case DELETE:
         return sim_count("jobs", "delete") + sim_count("jobs", "get");
+    case LEASE:
+        return sim_count("leases", "get") + sim_count("leases", "create") + sim_count("leases", "update");
     }
     return 0;
 }
 
 static void let_pass(int64_t until_ms) {
-    wait_until(clock_controllers_ms() >= until_ms);
+    while (clock_controllers_ms() < until_ms)
+        let_others_run();
 }
 
-static void measure(const struct state *state) {
+/* soak: time as it is, and the first minute only. */
+static void measure(const struct state *state, bool soak) {
     int64_t most_first = 0, most_later = 0;
     bounds_of(state, &most_first, &most_later);
     sim_start((const char *const[]){"--bookmark-ms", "50", NULL});
@@ -105,16 +114,19 @@ static void measure(const struct state *state) {
             put_job(.name = format("job-%d", i), .ended_s = 60);
     }
     sim_faults(state->rules);
-    struct process *controller = controller_start_with_clock(0, SPEED);
+    configure(state->what == LEASE ? "" : WITHOUT_LEASE);
+    struct process *controller = controller_start_with_clock(0, soak ? 1 : SPEED);
     wait_until(sim_fault_hits(0) >= 1);
     int64_t began_ms = clock_controllers_ms();
     /* The list that a watch needs. */
     int64_t before = state->what == WATCH ? 1 : 0;
     let_pass(began_ms + MINUTE_MS);
     int64_t first = requests_of(state) - before;
-    let_pass(began_ms + LATER_MS);
+    if (!soak)
+        let_pass(began_ms + LATER_MS);
     int64_t at_later = requests_of(state);
-    let_pass(began_ms + LATER_MS + MINUTE_MS);
+    if (!soak)
+        let_pass(began_ms + LATER_MS + MINUTE_MS);
     int64_t later = requests_of(state) - at_later, total = sim_total();
     printf("  %-44s %3" PRId64 " of %3" PRId64 " requests in the first minute, %3" PRId64 " of %3" PRId64 " later\n",
             state->name, first, most_first, later, most_later);
@@ -133,7 +145,7 @@ static void measure_all(const struct state *states, size_t n) {
     const char *only = getenv("SEXTON_TEST_STATE");
     for (size_t i = 0; i < n; i++) {
         if (!only || strstr(states[i].name, only))
-            measure(&states[i]);
+            measure(&states[i], false);
     }
 }
 
@@ -246,6 +258,22 @@ START_TEST(a_server_that_is_none_is_asked_a_bounded_number_of_times_a_minute) {
 }
 END_TEST
 
+#define ON_LEASE(verb, action) "[{'match': {'verb': '" verb "', 'resource': 'leases'}, 'action': {" action "}}]"
+
+START_TEST(a_lease_that_cannot_be_had_is_asked_for_a_bounded_number_of_times_a_minute) {
+    const struct state states[] = {
+            {"lease: 403 to the get", ON_LEASE("get", "'deny': true"), LEASE, 1},
+            {"lease: 500 to the get", ON_LEASE("get", "'status': 500"), LEASE, 1},
+            {"lease: 409 to the create", ON_LEASE("create", "'status': 409"), LEASE, 2},
+            {"lease: 409 to the update", ON_LEASE("update", "'status': 409"), LEASE, 2},
+            {"lease: 429 with Retry-After: 0", ON_LEASE("*", "'status': 429, 'retryAfter': 0"), LEASE, 1},
+            {"lease: closed without an answer", ON_LEASE("*", "'drop': true"), LEASE, 2},
+            {"lease: an HTML page", ON_LEASE("*", "'body': '<html>', 'contentType': 'text/html'"), LEASE, 1},
+    };
+    measure_all(states, sizeof states / sizeof states[0]);
+}
+END_TEST
+
 Suite *suite_bounds_of_lists(void) {
     const TTest *const tests[] = {
             a_list_that_is_refused_is_asked_for_a_bounded_number_of_times_a_minute,
@@ -269,7 +297,48 @@ Suite *suite_bounds_of_deletions(void) {
             a_deletion_that_is_refused_is_asked_for_a_bounded_number_of_times_a_minute,
             a_deletion_that_is_not_answered_is_asked_for_a_bounded_number_of_times_a_minute,
             a_server_that_is_none_is_asked_a_bounded_number_of_times_a_minute,
+            a_lease_that_cannot_be_had_is_asked_for_a_bounded_number_of_times_a_minute,
             NULL,
     };
     return suite_of("bounds-deletions", tests);
+}
+
+/* ---- by the clock on the wall: make soak ---- */
+
+START_TEST(lists_that_fail_are_bounded_in_real_time) {
+    measure(&(const struct state){"list: 500", ON_LIST("'status': 500"), LIST, 1}, true);
+}
+END_TEST
+
+START_TEST(watches_that_end_at_once_are_bounded_in_real_time) {
+    measure(&(const struct state){"watch: ends at once after an event", ON_WATCH("'body': '" BOOKMARK "'"), WATCH, 1},
+            true);
+}
+END_TEST
+
+START_TEST(watches_that_are_too_old_are_bounded_in_real_time) {
+    measure(&(const struct state){"watch: 410 as an event", ON_WATCH("'watchGone': true"), WATCH, 2}, true);
+}
+END_TEST
+
+START_TEST(deletions_that_fail_are_bounded_in_real_time) {
+    measure(&(const struct state){"delete: 500", ON_DELETE("'status': 500"), DELETE, 2}, true);
+}
+END_TEST
+
+START_TEST(a_lease_that_cannot_be_had_is_bounded_in_real_time) {
+    measure(&(const struct state){"lease: 409 to the update", ON_LEASE("update", "'status': 409"), LEASE, 2}, true);
+}
+END_TEST
+
+Suite *suite_soak_bounds(void) {
+    const TTest *const tests[] = {
+            lists_that_fail_are_bounded_in_real_time,
+            watches_that_end_at_once_are_bounded_in_real_time,
+            watches_that_are_too_old_are_bounded_in_real_time,
+            deletions_that_fail_are_bounded_in_real_time,
+            a_lease_that_cannot_be_had_is_bounded_in_real_time,
+            NULL,
+    };
+    return suite_of("soak-bounds", tests);
 }

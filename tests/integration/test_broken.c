@@ -49,6 +49,7 @@ START_TEST(a_watch_whose_json_stops_short_in_good_order_goes_on_without_a_new_li
     sim_start(NULL);
     sim_faults("[{'match': {'verb': 'watch', 'resource': 'jobs'}, 'times': 2, 'action': {'body': "
                "'{\\'type\\':\\'ADDED\\',\\'object\\':{\\'kind\\':\\'Job\\',\\'metadata\\':{\\'name\\':\\'cut'}}]");
+    configure(WITHOUT_LEASE);
     struct process *controller = controller_start_with_clock(0, 4);
     wait_until(count_of(process_err(controller), "watch failed") == 2);
     expect_at_work();
@@ -59,7 +60,7 @@ END_TEST
 
 START_TEST(a_list_that_is_reset_in_the_middle_of_a_chunk_deletes_nothing_until_it_is_whole) {
     sim_start((const char *const[]){"--jobs", "400", "--job-bytes", "700", "--failed-percent", "0", NULL});
-    configure("[sexton]\ndelete-qps = 0\n");
+    configure(WITHOUT_LEASE "delete-qps = 0\n");
     proxy_start();
     proxy_cut("limit=", PROXY_RESET, 100000, 3);
     struct process *controller = controller_start_with_clock(0, 4);
@@ -94,6 +95,7 @@ END_TEST
 START_TEST(a_watch_that_is_silent_for_good_is_given_up_at_its_own_deadline_and_loses_nothing) {
     sim_start(NULL);
     proxy_start();
+    configure(WITHOUT_LEASE);
     struct process *controller = controller_start_with_clock(0, 1);
     wait_until_synced(controller);
     /* Half open: no data, no FIN, and the other end acknowledges what TCP asks. */
@@ -118,6 +120,7 @@ START_TEST(a_watch_whose_other_end_has_vanished_is_given_up_by_tcp_and_loses_not
     proxy_start();
     /* Idle for 15 s, probe every 15 s, give up after 30 s: 1 s each. With time as it is: make soak. */
     clock_hurry_tcp(30);
+    configure(WITHOUT_LEASE);
     struct process *controller = controller_start_with_clock(0, 1);
     wait_until_synced(controller);
     proxy_cut("jobs?watch=true", PROXY_VANISH, 0, 1);
@@ -136,6 +139,7 @@ START_TEST(headers_and_then_silence_to_a_list_are_given_up_after_two_minutes) {
     sim_start(NULL);
     struct job job = put_job(.name = "due", .ended_s = 60);
     sim_faults("[{'match': {'verb': 'list', 'resource': 'jobs'}, 'times': 1, 'action': {'stallAfter': 0}}]");
+    configure(WITHOUT_LEASE);
     struct process *controller = controller_start_with_clock(0, 1);
     wait_until(sim_fault_hits(0) == 1);
     int64_t began_ms = clock_controllers_ms();
@@ -154,6 +158,7 @@ START_TEST(headers_and_then_silence_to_a_delete_are_looked_into_and_never_done_t
     sim_faults("[{'match': {'verb': 'delete', 'resource': 'jobs', 'name': 'done'}, 'times': 1, 'action': "
                "{'stallAfter': 0}}, {'match': {'verb': 'delete', 'resource': 'jobs', 'name': 'undone'}, 'times': 1, "
                "'action': {'status': 200, 'body': '{', 'stallAfter': 1}}]");
+    configure(WITHOUT_LEASE);
     struct process *controller = controller_start_with_clock(0, 1);
     wait_until_synced(controller);
     struct job done = put_job(.name = "done", .ended_s = 60), undone = put_job(.name = "undone", .ended_s = 60);
@@ -188,6 +193,7 @@ START_TEST(a_list_at_one_byte_a_second_is_given_up_after_two_minutes_and_asked_f
     struct job job = put_job(.name = "due", .ended_s = 60);
     sim_faults("[{'match': {'verb': 'list', 'resource': 'jobs'}, 'times': 1, 'action': {'bytesPerWrite': 1, "
                "'writeEveryMs': 7}}]");
+    configure(WITHOUT_LEASE);
     struct process *controller = controller_start_with_clock(0, SPEED);
     wait_until(has_logged(controller, "list failed"));
     clock_speed(1);
@@ -199,6 +205,7 @@ END_TEST
 
 START_TEST(a_watch_at_one_byte_a_second_is_no_failure_and_holds_up_nothing_else) {
     sim_start(NULL);
+    configure(WITHOUT_LEASE);
     struct process *controller = controller_start_with_clock(0, 1);
     wait_until_synced(controller);
     struct job job = put_job(.name = "known", .failed = true, .annotations = "'sexton.dev/ttl-after-failure': '2s'");

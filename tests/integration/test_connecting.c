@@ -4,6 +4,13 @@
 #include <string.h>
 #include <sys/stat.h>
 
+#include "proxy.h"
+
+#define DONE_JOB \
+    "{'kind': 'Job', 'apiVersion': 'batch/v1', 'metadata': {'namespace': 'shop', 'name': '%s', 'uid': " \
+    "'5ec70000-0000-4000-8000-0000000000%s'}, 'status': {'conditions': [{'type': 'Complete', 'status': 'True', " \
+    "'lastTransitionTime': '2026-01-01T00:00:00Z'}]}}"
+
 START_TEST(an_api_server_that_is_down_at_the_start_is_waited_for) {
     sim_start(NULL);
     int port = sim_port();
@@ -108,16 +115,38 @@ START_TEST(a_token_that_is_rotated_is_read_again) {
     struct process *controller = controller_start();
     wait_until(has_logged(controller, "in sync"));
     write_file("token", "second-token\n");
-    sim_load(json_format(
-            "{'kind': 'Job', 'apiVersion': 'batch/v1', 'metadata': {'namespace': 'shop', 'name': 'one', 'uid': "
-            "'5ec70000-0000-4000-8000-0000000000f1'}, 'status': {'conditions': [{'type': 'Complete', 'status': "
-            "'True', 'lastTransitionTime': '2026-01-01T00:00:00Z'}]}}"));
+    sim_load(json_format(DONE_JOB, "one", "f1"));
     struct job job = {.ns = "shop", .name = "one", .uid = "5ec70000-0000-4000-8000-0000000000f1"};
     wait_until(row_is(&job, "deleted", "ttl"));
     int64_t refused = sim_count_code("401");
     expect(refused >= 1 && refused <= 4, "%d requests with the old token", (int)refused);
     expect_lacks(process_err(controller), "first-token");
     expect_lacks(process_err(controller), "second-token");
+    controller_stop(controller);
+}
+END_TEST
+
+START_TEST(a_token_that_is_rotated_late_is_waited_for_without_a_loop) {
+    const char *theirs = write_file("token", "first-token\n");
+    sim_start((const char *const[]){"--token-file", theirs, NULL});
+    const char *ours = write_file("our-token", "first-token\n");
+    const char *path = edit_kubeconfig("late.yaml", theirs, ours);
+    configure(WITHOUT_LEASE);
+    struct process *controller = controller_start_with_clock(0, 1, "--kubeconfig", path);
+    wait_until(has_logged(controller, "in sync"));
+    /* The old one is taken no more, and the new one is not there yet. */
+    write_file("token", "second-token\n");
+    sim_load(json_format(DONE_JOB, "one", "f3"));
+    struct job job = {.ns = "shop", .name = "one", .uid = "5ec70000-0000-4000-8000-0000000000f3"};
+    wait_until(sim_count_code("401") >= 2);
+    clock_speed(60);
+    int64_t until_ms = clock_controllers_ms() + 60000;
+    wait_until(clock_controllers_ms() > until_ms);
+    /* The Job's deletion, 8 times in a minute at most, and once more with a token that was read again; and looks. */
+    expect(sim_count_code("401") <= 32, "%d requests that were refused", (int)sim_count_code("401"));
+    write_file("our-token", "second-token\n");
+    wait_until(row_is(&job, "deleted", "ttl"));
+    expect_lacks(process_err(controller), "-token");
     controller_stop(controller);
 }
 END_TEST
@@ -200,30 +229,13 @@ END_TEST
 
 /* ---- TLS ---- */
 
-static void openssl(const char *arguments) {
-    struct result result =
-            process_run(&(struct start){.argv = (const char *const[]){"/bin/sh", "-c",
-                                                format("cd '%s' && openssl %s", in_folder("."), arguments), NULL}});
-    expect(result.code == 0, "openssl %s: %s", arguments, result.err);
-}
-
-static void make_certificate(const char *name, const char *subject, const char *more) {
-    openssl(format(
-            "req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 2 -subj '/CN=%s' -keyout %s.key -out "
-            "%s.crt %s",
-            subject, name, name, more));
-}
-
 START_TEST(tls_with_a_ca_and_a_client_certificate) {
     make_certificate("server", "kubesim", "-addext subjectAltName=IP:127.0.0.1,DNS:kube.example.com");
     make_certificate("client", "me", "");
     make_certificate("other", "kubesim", "-addext subjectAltName=IP:127.0.0.1");
     sim_start((const char *const[]){"--tls-cert", in_folder("server.crt"), "--tls-key", in_folder("server.key"),
             "--client-ca", in_folder("client.crt"), NULL});
-    sim_load(json_format(
-            "{'kind': 'Job', 'apiVersion': 'batch/v1', 'metadata': {'namespace': 'shop', 'name': 'one', 'uid': "
-            "'5ec70000-0000-4000-8000-0000000000f2'}, 'status': {'conditions': [{'type': 'Complete', 'status': "
-            "'True', 'lastTransitionTime': '2026-01-01T00:00:00Z'}]}}"));
+    sim_load(json_format(DONE_JOB, "one", "f2"));
     const char *text = read_file(sim_kubeconfig());
     const char *ca = strstr(text, "    certificate-authority-data: ");
     expect(ca, "%s", text);
@@ -268,6 +280,74 @@ START_TEST(tls_with_a_ca_and_a_client_certificate) {
 }
 END_TEST
 
+START_TEST(a_server_that_speaks_http_1_1_only_is_served_over_few_connections) {
+    make_certificate("server", "kubesim", "-addext subjectAltName=IP:127.0.0.1");
+    sim_start((const char *const[]){"--tls-cert", in_folder("server.crt"), "--tls-key", in_folder("server.key"),
+            "--jobs", "300", "--job-bytes", "700", "--failed-percent", "0", NULL});
+    configure("[sexton]\ndelete-qps = 0\nmax-in-flight = 6\n");
+    proxy_start();
+    struct process *controller = controller_start();
+    wait_until(sim_objects("jobs") == 0);
+    wait_until(sql_number("SELECT count(*) FROM runs WHERE delete_state = 'deleted'") == 300);
+    expect_number(sim_count("jobs", "delete"), 300);
+    /* Discovery, three watches, and six deletions at a time. */
+    expect(proxy_connections() <= 1 + 3 + 6, "%d connections", proxy_connections());
+    controller_stop(controller);
+}
+END_TEST
+
+/* The server's certificate and the CA in the file are replaced, in this order, by others that share nothing with them.
+ */
+static void rotate_ca(bool server_first) {
+    static const char *const subject = "-addext subjectAltName=IP:127.0.0.1";
+    make_certificate("old", "kubesim", subject);
+    make_certificate("new", "kubesim", subject);
+    const char *ca = write_file("ca.crt", read_file(in_folder("old.crt")));
+    const char *const old_options[] = {"--tls-cert", in_folder("old.crt"), "--tls-key", in_folder("old.key"),
+            "--journal", in_folder("journal"), NULL};
+    const char *const new_options[] = {"--tls-cert", in_folder("new.crt"), "--tls-key", in_folder("new.key"),
+            "--journal", in_folder("journal"), NULL};
+    sim_start(old_options);
+    const char *text = read_file(sim_kubeconfig()), *data = strstr(text, "certificate-authority-data: ");
+    const char *path = write_file("file.yaml",
+            format("%.*scertificate-authority: %s%s", (int)(data - text), text, ca, data + strcspn(data, "\n")));
+    configure(WITHOUT_LEASE);
+    struct process *controller = controller_start_with_clock(0, 1, "--kubeconfig", path);
+    wait_until_synced(controller);
+    sim_load(json_format(DONE_JOB, "one", "f4"));
+    struct job one = {.ns = "shop", .name = "one", .uid = "5ec70000-0000-4000-8000-0000000000f4"};
+    wait_until(row_is(&one, "deleted", "ttl"));
+    int port = sim_port();
+    if (!server_first)
+        write_file("ca.crt", read_file(in_folder("new.crt")));
+    sim_stop();
+    sim_start_at(port, new_options);
+    sim_load(json_format(DONE_JOB, "two", "f5"));
+    struct job two = {.ns = "shop", .name = "two", .uid = "5ec70000-0000-4000-8000-0000000000f5"};
+    if (server_first) {
+        /* Who answers cannot be trusted: nothing is sent. */
+        wait_until(has_logged(controller, "certificate"));
+        clock_speed(20);
+        int64_t until_ms = clock_controllers_ms() + 20000;
+        wait_until(clock_controllers_ms() > until_ms);
+        expect_number(sim_total(), 0);
+        write_file("ca.crt", read_file(in_folder("new.crt")));
+    }
+    wait_until(row_is(&two, "deleted", "ttl"));
+    expect_number(sim_count("jobs", "list"), 0);
+    controller_stop(controller);
+}
+
+START_TEST(a_ca_that_was_replaced_before_the_servers_certificate_is_picked_up_without_a_restart) {
+    rotate_ca(false);
+}
+END_TEST
+
+START_TEST(a_ca_that_is_replaced_after_the_servers_certificate_is_picked_up_without_a_restart) {
+    rotate_ca(true);
+}
+END_TEST
+
 START_TEST(a_client_certificate_that_has_expired_is_said_to_have) {
     make_certificate("client", "me", "");
     openssl("x509 -x509toreq -in client.crt -signkey client.key -out client.csr");
@@ -289,11 +369,15 @@ Suite *suite_connecting(void) {
             a_server_that_does_not_speak_tls_is_an_error_with_one_line,
             what_is_no_kubeconfig_exits_2_with_one_line,
             a_token_that_is_rotated_is_read_again,
+            a_token_that_is_rotated_late_is_waited_for_without_a_loop,
             a_token_that_is_not_taken_is_an_error_and_no_loop,
             a_plugin_logs_in,
             several_kubeconfigs_are_merged_and_a_context_is_chosen,
             a_proxy_is_asked_instead_of_the_server,
             tls_with_a_ca_and_a_client_certificate,
+            a_server_that_speaks_http_1_1_only_is_served_over_few_connections,
+            a_ca_that_was_replaced_before_the_servers_certificate_is_picked_up_without_a_restart,
+            a_ca_that_is_replaced_after_the_servers_certificate_is_picked_up_without_a_restart,
             a_client_certificate_that_has_expired_is_said_to_have,
             NULL,
     };

@@ -107,6 +107,49 @@ START_TEST(a_429_to_a_list_is_honoured) {
 }
 END_TEST
 
+START_TEST(a_429_without_retry_after_pauses_deletions_and_asks_again) {
+    sim_start(NULL);
+    sim_faults("[{'match': {'verb': 'delete', 'resource': 'jobs'}, 'times': 2, 'action': {'status': 429}}]");
+    struct process *controller = controller_start();
+    wait_until_synced(controller);
+    struct job job = put_job(.name = "one", .ended_s = 60);
+    wait_until(has_logged(controller, "deletions pause"));
+    wait_until(row_is(&job, "deleted", "ttl"));
+    struct deletion deletion = deletions_of(&job);
+    expect_number(deletion.count, 3);
+    expect(deletion.last_ms - deletion.first_ms >= 400 + 800, "three requests within %d ms",
+            (int)(deletion.last_ms - deletion.first_ms));
+    controller_stop(controller);
+}
+END_TEST
+
+START_TEST(a_storm_of_500_to_everything_is_sat_out_without_a_word_too_many) {
+    sim_start(NULL);
+    configure(WITHOUT_LEASE);
+    struct process *controller = controller_start_with_clock(0, 1);
+    wait_until_synced(controller);
+    struct job before =
+            put_job(.name = "before", .failed = true, .annotations = "'sexton.dev/ttl-after-failure': '1s'");
+    wait_until(row_is(&before, "due", ""));
+    sim_faults("[{'action': {'status': 500}}, {'match': {'verb': 'watch'}, 'live': true, 'action': {'status': 500, "
+               "'truncateAfter': 0}}]");
+    clock_speed(60);
+    struct job within = put_job(.name = "within", .ended_s = 60);
+    int64_t until_ms = clock_controllers_ms() + 180000;
+    wait_until(clock_controllers_ms() > until_ms);
+    expect_number(sim_objects("jobs"), 2);
+    /* Three watches and the deletions, a dozen times in three minutes each. */
+    int lines = count_of(process_err(controller), "\n");
+    expect(lines <= 100, "%d lines of log in three minutes", lines);
+    sim_clear_faults();
+    wait_until(strcmp(row_text(&before, "delete_state"), "deleted") == 0);
+    wait_until(row_is(&within, "deleted", "ttl"));
+    expect(strcmp(row_text(&before, "delete_cause"), "external") != 0, "our own deletion counts as someone else's");
+    expect_number(deletions_of(&before).done + deletions_of(&within).done, 2);
+    controller_stop(controller);
+}
+END_TEST
+
 START_TEST(a_storm_of_500_is_survived) {
     sim_start(NULL);
     sim_faults("[{'match': {'verb': 'delete', 'resource': 'jobs'}, 'times': 3, 'action': {'status': 500}},"
@@ -255,6 +298,8 @@ Suite *suite_faults(void) {
             without_the_right_to_list_namespaces_nothing_is_deleted_and_the_reason_is_said,
             a_429_with_retry_after_is_honoured,
             a_429_to_a_list_is_honoured,
+            a_429_without_retry_after_pauses_deletions_and_asks_again,
+            a_storm_of_500_to_everything_is_sat_out_without_a_word_too_many,
             a_storm_of_500_is_survived,
             a_delete_whose_answer_is_lost_is_recorded_as_deleted,
             a_delete_whose_answer_is_reset_is_recorded_as_deleted_although_the_watch_is_silent,

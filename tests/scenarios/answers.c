@@ -36,8 +36,12 @@ static void answer_whole(struct http_transfer *t, const struct fake_answer *answ
         fake_http_end(t);
 }
 
-static void answer_json(struct http_transfer *t, const struct fake_answer *answer, json_t *body) {
+static void answer_json(struct scenario *s, struct http_transfer *t, const struct fake_answer *answer, json_t *body) {
     char *text = json_dumps(body, JSON_COMPACT);
+    if (strstr(fake_http_path(t), "/leases") && (answer->status / 100 == 2 || answer->status == 404))
+        world_note_lease(s, answer->status == 404 ? NULL : body);
+    if (strcmp(fake_http_method(t), "DELETE") == 0 && answer->status / 100 == 2)
+        world_note_deleted(s, t);
     answer_whole(t, answer, text);
     free(text);
     json_decref(body);
@@ -46,8 +50,8 @@ static void answer_json(struct http_transfer *t, const struct fake_answer *answe
 static void answer_list(struct scenario *s, struct http_transfer *t, const struct fake_answer *answer,
         const char *version, const char *continue_token) {
     static const char *const kinds[] = {"NamespaceList", "CronJobList", "JobList", "List"};
+    world_note_list(s, t, version);
     char *text = object_list(s, kinds[kind_of_request(t)], version, continue_token);
-    world_note_list(s, kind_of_request(t), version);
     answer_whole(t, answer, text);
     free(text);
 }
@@ -60,7 +64,7 @@ static void answer_all(struct scenario *s, const struct words *words) {
         last = t;
     for (struct http_transfer *t = fake_http_first(); t; t = fake_http_next(t)) {
         if (fake_http_is_open(t) && fake_http_is_expected(t) && strcmp(fake_http_method(t), words->word[2]) == 0)
-            answer_json(t, &answer, object_status(answer.status, NULL));
+            answer_json(s, t, &answer, object_status(answer.status, NULL));
         if (t == last)
             return; /* what came because of these answers waits for its own */
     }
@@ -95,13 +99,13 @@ void step_answer(struct scenario *s, const struct words *words) {
     else if (words_have(words, "list"))
         answer_list(s, t, &answer, words_value(words, "rv"), words_value(words, "continue"));
     else if (words_have(words, "echo"))
-        answer_json(t, &answer, echo_of(s, t, words));
+        answer_json(s, t, &answer, echo_of(s, t, words));
     else if (words_have(words, "empty"))
         answer_whole(t, &answer, "");
     else if (what < words->n)
-        answer_json(t, &answer, object_make(s, words, what));
+        answer_json(s, t, &answer, object_make(s, words, what));
     else
-        answer_json(t, &answer, object_status(answer.status, words_value(words, "message")));
+        answer_json(s, t, &answer, object_status(answer.status, words_value(words, "message")));
 }
 
 void step_head(struct scenario *s, const struct words *words) {
@@ -254,7 +258,7 @@ bool answer_from(struct scenario *s, struct http_transfer *t, json_t *all) {
         return false;
     fake_http_expect(t);
     if (answer) {
-        answer_json(t, &ok, answer);
+        answer_json(s, t, &ok, answer);
     } else if (request_is_watch(t)) {
         fake_http_head(t, &ok);
         world_replay(s, t);

@@ -74,12 +74,8 @@ void fake_http_end(struct http_transfer *transfer);
 void fake_http_end_after(struct http_transfer *transfer, int64_t delay_ms);
 void fake_http_fail(struct http_transfer *transfer, bool sent, const char *why);
 
-/* The DELETEs that were sent, in order. */
-struct fake_delete {
-    char uid[UID_MAX];
-    int64_t at_ms; /* monotonic */
-};
-const struct fake_delete *fake_http_deletes(size_t *ret_n);
+/* A DELETE leaves this machine. Defined by the runner. */
+void fake_delete_leaves(const struct http_transfer *transfer);
 
 /* ---- register ---- */
 
@@ -102,6 +98,7 @@ struct fake_record *fake_writer_first(void);
 /* The first n of what waits; false when there is not so much or the store fails. n 0: all. */
 bool fake_writer_durable(int n);
 bool fake_writer_refuse(const char *uid);
+void fake_writer_begins_anew(void);
 void fake_writer_fails(const char *why); /* NULL: it works again */
 void fake_writer_set_room(bool room);
 /* Forget everything, at the end. */

@@ -33,15 +33,6 @@ struct http {
 
 static struct http *current; /* a scenario has one engine, with one client */
 
-#define DELETES_MAX 4096
-static struct fake_delete deletes[DELETES_MAX];
-static size_t n_deletes;
-
-const struct fake_delete *fake_http_deletes(size_t *ret_n) {
-    *ret_n = n_deletes;
-    return deletes;
-}
-
 struct http *http_create(struct loop *loop, struct error *err) {
     struct http *http = calloc(1, sizeof *http);
     if (!http) {
@@ -51,7 +42,6 @@ struct http *http_create(struct loop *loop, struct error *err) {
     http->loop = loop;
     http->tail = &http->transfers;
     current = http;
-    n_deletes = 0;
     return http;
 }
 
@@ -74,6 +64,12 @@ void http_destroy(struct http *http) {
     free(http);
 }
 
+void http_set_user_timeout(struct http *http, enum http_lane lane, int64_t timeout_ms) {
+    (void)http;
+    if (lane != HTTP_LANE_SHARED || timeout_ms <= 0)
+        fake_broken("a time-out of %d ms for lane %d", (int)timeout_ms, (int)lane);
+}
+
 /* ---- what must be true of every request ---- */
 
 static void check_delete(const char *text) {
@@ -88,11 +84,16 @@ static void check_delete(const char *text) {
         fake_broken("a DELETE without preconditions uid and resourceVersion: %s", text);
     if (!fake_writer_knows_intent(uid))
         fake_broken("a DELETE of uid %s, whose record and intent are not both durable", uid);
-    if (n_deletes == DELETES_MAX)
-        fake_broken("more than %d DELETEs", DELETES_MAX);
-    deletes[n_deletes].at_ms = fake_mono_ms();
-    snprintf(deletes[n_deletes++].uid, UID_MAX, "%s", uid);
     json_decref(body);
+}
+
+/* It leaves this machine now. */
+static void leave(struct http_transfer *t) {
+    if (t->left)
+        return;
+    t->left = true;
+    if (strcmp(t->method, "DELETE") == 0)
+        fake_delete_leaves(t);
 }
 
 static void check_watch(const struct http_request *request) {
@@ -250,11 +251,13 @@ bool fake_http_send(void) {
     for (struct http_transfer *t = fake_http_first(); t; t = t->next) {
         if (!t->open || t->left)
             continue;
-        t->left = true;
         bool was = fake_set_in_program(true), may = !t->may_send || t->may_send(t->arg);
         fake_in_program = was;
-        if (may)
+        if (may) {
+            leave(t);
             continue;
+        }
+        t->left = true;
         t->result.withheld = withheld = true;
         fake_http_fail(t, false, "not sent: it was too late for it");
     }
@@ -266,7 +269,8 @@ void fake_http_expect(struct http_transfer *t) {
 }
 
 void fake_http_head(struct http_transfer *t, const struct fake_answer *answer) {
-    t->headed = t->left = true;
+    leave(t);
+    t->headed = true;
     t->result.status = answer->status;
     t->result.retry_after_ms = answer->retry_after_ms;
     t->result.date_ms = answer->date_ms;

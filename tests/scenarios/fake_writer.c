@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/clock.h"
 #include "base/log.h"
 
 /* In the order of deletion. */
@@ -37,8 +38,22 @@ static struct fake_record *first_waiting(void) {
     return record;
 }
 
+/* As the real one: what changes a row needs one. */
+static bool has_row(const char *uid) {
+    for (const struct fake_record *record = records; record; record = record->next) {
+        if (record->durable && record->has_run && strcmp(record->uid, uid) == 0)
+            return true;
+    }
+    for (const struct open_row *row = open_rows; row; row = row->next) {
+        if (strcmp(row->uid, uid) == 0)
+            return true;
+    }
+    return false;
+}
+
 static void answer(struct fake_record *record, bool durable) {
     struct history_request *request = record->request;
+    durable = durable && (request->run || has_row(record->uid));
     record->request = NULL;
     record->durable = durable;
     record->refused = !durable;
@@ -119,8 +134,11 @@ int writer_each_open(struct writer *writer, const char *cluster,
     if (failing)
         return error_set(err, ERROR_IO, "the register cannot be read: its store has failed");
     for (const struct open_row *row = open_rows; row; row = row->next) {
-        const struct history_open_run run = {
-                .namespace = row->namespace, .job_name = row->name, .job_uid = row->uid, .state = row->state};
+        const struct history_open_run run = {.namespace = row->namespace,
+                .job_name = row->name,
+                .job_uid = row->uid,
+                .state = row->state,
+                .due_at_ms = TIME_NONE};
         int result = each(arg, &run, err);
         if (result)
             return result;
@@ -159,6 +177,11 @@ int writer_set_cluster(struct writer *writer, const char *cluster, struct error 
 void writer_set_retention(struct writer *writer, int64_t retention_ms) {
     (void)writer;
     (void)retention_ms;
+}
+
+void writer_set_skew(struct writer *writer, const struct skew *skew) {
+    (void)writer;
+    (void)skew;
 }
 
 int writer_close(struct writer *writer, int64_t grace_ms) {
@@ -232,6 +255,13 @@ void fake_writer_fails(const char *why) {
     current->handler.failing(current->handler.arg, why);
     fake_in_program = was;
     loop_wake_send(current->wake);
+}
+
+void fake_writer_begins_anew(void) {
+    bool was = fake_set_in_program(true);
+    if (current)
+        current->handler.anew(current->handler.arg);
+    fake_in_program = was;
 }
 
 void fake_writer_set_room(bool room) {

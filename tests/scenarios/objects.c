@@ -194,10 +194,6 @@ char *object_list(struct scenario *s, const char *kind, const char *version, con
         json_object_set_new(metadata, "resourceVersion", json_string(version));
     if (continue_token)
         json_object_set_new(metadata, "continue", json_string(continue_token));
-    size_t i;
-    json_t *object;
-    json_array_foreach (s->items, i, object)
-        world_put(s, object);
     json_t *list = json_pack("{s:s, s:o, s:o}", "kind", kind, "metadata", metadata, "items", s->items);
     s->items = json_array();
     char *text = json_dumps(list, JSON_COMPACT);

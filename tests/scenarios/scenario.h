@@ -49,8 +49,10 @@ struct scenario {
 
     /* tests/torture: a step that does not hold is passed over, and the world is what was told of the cluster. */
     const struct scenario_torture *torture; /* NULL: a step that does not hold ends the test */
-    json_t *world, *events;
+    json_t *world, *events, *lease;
+    int versions; /* that the world gave */
     jmp_buf next_line;
+    int n_missed, n_deletes;
 
     int log_fd, stderr_fd;
     struct strbuf log;
@@ -66,12 +68,14 @@ struct scenario_torture {
     int64_t calm_ms; /* how long that lasts */
 };
 
+#define SCENARIO_BROKEN 3 /* the exit code when a promise was broken */
+
 /* How it ended. */
 struct scenario_outcome {
-    bool failed; /* it did not start, or told that it is finished because of an error */
-    int64_t calm_at_ms, end_ms;
-    const struct fake_delete *deletes;
-    size_t n_deletes;
+    bool failed, over; /* it did not start, or ended because of an error; it has ended, or was told to */
+    int missed;        /* steps that did not hold */
+    int deletes;       /* that were sent */
+    json_t *stuck;     /* a new reference: its keys are the uids of what should have been deleted long ago */
 };
 
 void scenario_play(const char *path);
@@ -86,11 +90,22 @@ _Noreturn void scenario_fail(const struct scenario *s, const char *fmt, ...) pri
 void world_put(struct scenario *s, json_t *object);
 /* An event, whether or not there is a watch by which it comes; and a list. In their order, for watches that resume. */
 void world_note(struct scenario *s, int kind, const char *type, json_t *object);
-void world_note_list(struct scenario *s, int kind, const char *version);
+/* The items are the answer to this list. */
+void world_note_list(struct scenario *s, const struct http_transfer *list, const char *version);
+/* The items were for an answer that was not given: then they come as events. */
+void world_take_items(struct scenario *s);
+/* The Job that this DELETE is about is no more. */
+void world_note_deleted(struct scenario *s, const struct http_transfer *transfer);
+/* A Lease as it was answered; NULL: there is none. */
+void world_note_lease(struct scenario *s, json_t *lease);
 /* What has happened since the resourceVersion that this watch asks for, as the API server sends it. */
 void world_replay(struct scenario *s, struct http_transfer *watch);
 /* Answers what is asked for and not expected, until there is nothing more. deletes: DELETEs too. */
 void world_serve(struct scenario *s, bool deletes);
+/* The uids of the Jobs that should have been deleted for_ms ago, as the keys of a new object. */
+json_t *world_overdue(const struct scenario *s, int64_t for_ms);
+/* Ends the scenario when this DELETE is one that must not be. */
+void world_check_delete(struct scenario *s, const struct http_transfer *transfer);
 /* For so long, everything works. */
 void world_calm(struct scenario *s, int64_t ms);
 

@@ -34,6 +34,10 @@ _Noreturn static void fail_at(struct scenario *s, const char *what) {
     if (len > LOG_SHOWN)
         log += len - LOG_SHOWN;
     dup2(s->stderr_fd, STDERR_FILENO); /* Check has its say there */
+    if (s->torture) {
+        fprintf(stderr, "%s:%d: %.500s\n    %s\n    log:\n%s", s->path, s->number, s->line, what, log);
+        _exit(SCENARIO_BROKEN);
+    }
     ck_abort_msg("%s:%d: %.500s\n    %s\n    log:\n%s", s->path, s->number, s->line, what, log);
     abort();
 }
@@ -56,6 +60,11 @@ void fake_broken(const char *fmt, ...) {
     vsnprintf(text, sizeof text, fmt, args);
     va_end(args);
     fail_at(playing, text);
+}
+
+void fake_delete_leaves(const struct http_transfer *transfer) {
+    if (playing->torture)
+        world_check_delete(playing, transfer);
 }
 
 /* ---- time ---- */
@@ -275,13 +284,15 @@ static void step_refuse(struct scenario *s, const struct words *words) {
 }
 
 static void step_store(struct scenario *s, const struct words *words) {
-    const char *what = words_need(s, words, 1, "auto, manual, fails, works, full or room");
+    const char *what = words_need(s, words, 1, "auto, manual, fails, works, anew, full or room");
     if (strcmp(what, "auto") == 0 || strcmp(what, "manual") == 0)
         fake_writer_set_auto(*what == 'a');
     else if (strcmp(what, "fails") == 0)
         fake_writer_fails(words->n > 2 ? words->word[2] : "disk full");
     else if (strcmp(what, "works") == 0)
         fake_writer_fails(NULL);
+    else if (strcmp(what, "anew") == 0)
+        fake_writer_begins_anew();
     else
         fake_writer_set_room(strcmp(what, "room") == 0);
 }
@@ -397,6 +408,7 @@ static void end(struct scenario *s) {
     json_decref(s->items);
     json_decref(s->world);
     json_decref(s->events);
+    json_decref(s->lease);
     strbuf_finish(&s->config_text);
     strbuf_finish(&s->log);
     dup2(s->stderr_fd, STDERR_FILENO);
@@ -405,6 +417,16 @@ static void end(struct scenario *s) {
     close(s->stderr_fd);
     close(s->log_fd);
     clock_use(NULL);
+}
+
+/* What follows is about a request that did not come. */
+static void missed(struct scenario *s) {
+    s->at = NULL;
+    s->n_missed++;
+    if (strncmp(s->line, "answer", strlen("answer")) == 0)
+        world_take_items(s);
+    if (s->line && getenv("TORTURE_VERBOSE"))
+        dprintf(s->stderr_fd, "%d: not so: %s\n", s->number, s->line);
 }
 
 static void play_file(struct scenario *s, const char *path) {
@@ -421,7 +443,7 @@ static void play_file(struct scenario *s, const char *path) {
         if (setjmp(s->next_line) == 0)
             play_line(s);
         else
-            s->at = NULL; /* what follows is about a request that did not come */
+            missed(s);
     }
     free(line);
     fclose(file);
@@ -441,15 +463,14 @@ void scenario_play_tortured(
     play_file(&s, path);
     s.line = "(calm)";
     torture->calm();
-    int64_t calm_at_ms = fake_mono_ms();
     if (s.engine && !s.stopped && !s.finished)
         world_calm(&s, torture->calm_ms);
-    size_t n_deletes;
-    const struct fake_delete *deletes = fake_http_deletes(&n_deletes);
+    if (getenv("TORTURE_VERBOSE"))
+        dprintf(s.stderr_fd, "%s", scenario_log(&s));
     *ret_outcome = (struct scenario_outcome){.failed = !s.engine || s.finish_error.kind != ERROR_NONE,
-            .calm_at_ms = calm_at_ms,
-            .end_ms = fake_mono_ms(),
-            .deletes = deletes,
-            .n_deletes = n_deletes};
+            .missed = s.n_missed,
+            .over = s.stopped || s.finished,
+            .deletes = s.n_deletes,
+            .stuck = s.config ? world_overdue(&s, torture->calm_ms / 2) : json_object()};
     end(&s);
 }

@@ -3,10 +3,14 @@
  * goes on although a step did not find what it expected, and the program must find its way back without the scenario's
  * help.
  */
+#include "scenario.h"
+
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
-#include "scenario.h"
+#include "base/clock.h"
+#include "jobs/store.h"
 
 static const char *text_of(const json_t *object, const char *key) {
     return json_string_value(json_object_get(object, key));
@@ -41,6 +45,80 @@ void world_put(struct scenario *s, json_t *object) {
     json_array_append_new(s->world, json_deep_copy(object));
 }
 
+/* ---- what is right ---- */
+
+static void fill_store(const struct scenario *s, struct store *store) {
+    size_t i;
+    json_t *object;
+    struct error err = {0};
+    bool changed;
+    json_array_foreach (s->world, i, object) {
+        const struct store_namespace *ns;
+        const struct store_cronjob *cronjob;
+        int result = 0;
+        if (kind_of_object(object) == KIND_NAMESPACES)
+            result = store_put_namespace(store, object, s->config->policy.prefix, 1, &ns, &changed, &err);
+        else if (kind_of_object(object) == KIND_CRONJOBS)
+            result = store_put_cronjob(store, object, false, 1, &cronjob, &changed, &err);
+        if (result < 0 && err.kind == ERROR_NOMEM)
+            abort();
+    }
+}
+
+/* What one who knows all of the world as it is decides, as of so long ago. */
+static enum action decide(const struct scenario *s, const json_t *object, int64_t ago_ms) {
+    struct error err = {0};
+    struct job job;
+    struct store store = {0};
+    if (job_decode(object, s->config->policy.prefix, &job, &err) < 0)
+        return ACTION_KEEP;
+    int64_t wall_ms = clock_wall_ms(), server_ms = fake_server_ms();
+    fill_store(s, &store);
+    struct guards guards = store_guards(&store, &job, NAMESPACE_UNKNOWN);
+    struct decision decision =
+            policy_decide(&s->config->policy, &job, &guards, (wall_ms < server_ms ? wall_ms : server_ms) - ago_ms);
+    store_finish(&store);
+    return decision.action;
+}
+
+json_t *world_overdue(const struct scenario *s, int64_t for_ms) {
+    json_t *uids = json_object(), *object;
+    size_t i;
+    json_array_foreach (s->world, i, object) {
+        const char *uid = text_of(json_object_get(object, "metadata"), "uid");
+        if (kind_of_object(object) == KIND_JOBS && uid && decide(s, object, for_ms) == ACTION_DELETE)
+            json_object_set_new(uids, uid, json_true());
+    }
+    return uids;
+}
+
+/* Ours is the only holder that is named after this machine. */
+static bool is_our_lease(const struct scenario *s) {
+    char host[256] = "";
+    const char *holder = text_of(json_object_get(s->lease, "spec"), "holderIdentity");
+    (void)!gethostname(host, sizeof host - 1);
+    return holder && strncmp(holder, host, strlen(host)) == 0;
+}
+
+void world_check_delete(struct scenario *s, const struct http_transfer *transfer) {
+    json_t *asked = json_loads(fake_http_body(transfer), 0, NULL), *object;
+    const json_t *wanted = json_object_get(asked, "preconditions");
+    const char *uid = text_of(wanted, "uid");
+    size_t i;
+    s->n_deletes++;
+    if (s->config->leader_elect && !is_our_lease(s))
+        fake_broken("a DELETE of %s without the lease", uid);
+    json_array_foreach (s->world, i, object) {
+        const json_t *metadata = json_object_get(object, "metadata");
+        /* Another version is the API server's to refuse. */
+        if (same_text(text_of(metadata, "uid"), uid) &&
+                same_text(text_of(metadata, "resourceVersion"), text_of(wanted, "resourceVersion")) &&
+                decide(s, object, 0) != ACTION_DELETE)
+            fake_broken("a DELETE of %s, which is to be kept", uid);
+    }
+    json_decref(asked);
+}
+
 /* ---- events, and watches that resume ---- */
 
 void world_note(struct scenario *s, int kind, const char *type, json_t *object) {
@@ -58,7 +136,19 @@ void world_note(struct scenario *s, int kind, const char *type, json_t *object) 
                                json_object_get(json_object_get(object, "metadata"), "resourceVersion")));
 }
 
-void world_note_list(struct scenario *s, int kind, const char *version) {
+void world_note_list(struct scenario *s, const struct http_transfer *list, const char *version) {
+    int kind = kind_of_request(list);
+    bool first_page = !strstr(fake_http_path(list), "continue=");
+    for (size_t i = json_array_size(s->world); first_page && i-- > 0;) {
+        const json_t *object = json_array_get(s->world, i), *metadata = json_object_get(object, "metadata");
+        const char *namespace = text_of(metadata, kind == KIND_NAMESPACES ? "name" : "namespace");
+        if (kind_of_object(object) == kind && request_covers(list, namespace))
+            json_array_remove(s->world, i);
+    }
+    size_t i;
+    json_t *object;
+    json_array_foreach (s->items, i, object)
+        world_put(s, object);
     if (s->events && version)
         json_array_append_new(
                 s->events, json_pack("{s:i, s:s, s:s}", "kind", kind, "type", "BOOKMARK", "version", version));
@@ -88,6 +178,26 @@ void world_replay(struct scenario *s, struct http_transfer *t) {
         if (object && kind == kind_of_request(t) && request_covers(t, namespace))
             answer_frame(t, text_of(event, "type"), object);
     }
+}
+
+/* By the watch that covers it, too. */
+static void happen(struct scenario *s, const char *type, json_t *object) {
+    int kind = kind_of_object(object);
+    const json_t *metadata = json_object_get(object, "metadata");
+    world_note(s, kind, type, object);
+    struct http_transfer *watch =
+            request_find_watch(kind, text_of(metadata, kind == KIND_NAMESPACES ? "name" : "namespace"));
+    if (watch)
+        answer_frame(watch, type, object);
+}
+
+void world_take_items(struct scenario *s) {
+    json_t *items = s->items, *object;
+    size_t i;
+    s->items = json_array();
+    json_array_foreach (items, i, object)
+        happen(s, "MODIFIED", object);
+    json_decref(items);
 }
 
 /* ---- a server ---- */
@@ -128,16 +238,44 @@ static void answer_delete(struct scenario *s, struct http_transfer *t) {
                  same_text(text_of(metadata, "resourceVersion"), text_of(wanted, "resourceVersion"));
     int status = !job ? 404 : meets ? 200 : 409;
     if (status == 200) {
-        struct http_transfer *watch = request_find_watch(KIND_JOBS, text_of(metadata, "namespace"));
-        world_note(s, KIND_JOBS, "DELETED", job);
+        json_t *gone = json_deep_copy(job);
+        json_object_set_new(
+                json_object_get(gone, "metadata"), "resourceVersion", json_sprintf("world-%d", ++s->versions));
         answer(t, status, object_status(200, NULL));
-        if (watch && fake_http_is_open(watch))
-            answer_frame(watch, "DELETED", job);
+        happen(s, "DELETED", gone);
+        json_decref(gone);
     } else {
         answer(t, status, object_status(status, NULL));
     }
     json_decref(job);
     json_decref(asked);
+}
+
+void world_note_lease(struct scenario *s, json_t *lease) {
+    if (!s->world)
+        return;
+    json_decref(s->lease);
+    s->lease = json_incref(lease);
+}
+
+static void answer_lease(struct scenario *s, struct http_transfer *t) {
+    json_t *body = json_loads(fake_http_body(t), 0, NULL);
+    if (!body) {
+        answer(t, s->lease ? 200 : 404, s->lease ? json_incref(s->lease) : object_status(404, NULL));
+        return;
+    }
+    bool create = strcmp(fake_http_method(t), "POST") == 0;
+    json_t *metadata = json_object_get(body, "metadata");
+    if (create ? s->lease != NULL
+               : !s->lease || !same_text(text_of(metadata, "resourceVersion"),
+                                      text_of(json_object_get(s->lease, "metadata"), "resourceVersion"))) {
+        json_decref(body);
+        answer(t, 409, object_status(409, NULL));
+        return;
+    }
+    json_object_set_new(metadata, "resourceVersion", json_sprintf("world-%d", ++s->versions));
+    world_note_lease(s, body);
+    answer(t, create ? 201 : 200, body);
 }
 
 /* Whether it was a request that this server answers. */
@@ -147,6 +285,10 @@ static bool answer_one(struct scenario *s, struct http_transfer *t, bool deletes
         return false;
     if (is_delete) {
         answer_delete(s, t);
+        return true;
+    }
+    if (strstr(fake_http_path(t), "/leases")) {
+        answer_lease(s, t);
         return true;
     }
     if (answer_from(s, t, s->world))
@@ -173,6 +315,13 @@ static void drop_requests(void) {
         if (fake_http_is_open(t) && fake_http_is_expected(t) && !request_is_watch(t))
             fake_http_fail(t, true, "Connection reset by peer");
     }
+}
+
+void world_note_deleted(struct scenario *s, const struct http_transfer *transfer) {
+    json_t *job = s->world ? find_job(s, fake_http_path(transfer)) : NULL;
+    if (job)
+        take_away(s, job);
+    json_decref(job);
 }
 
 void world_calm(struct scenario *s, int64_t ms) {

@@ -69,7 +69,8 @@ int clock_gettime(clockid_t id, struct timespec *now) {
         return result;
     if (id == CLOCK_REALTIME || id == CLOCK_REALTIME_COARSE) {
         *now = from_ns(to_ns(now) + shared->offset_ms * 1000000);
-    } else if (id == CLOCK_MONOTONIC || id == CLOCK_MONOTONIC_COARSE || id == CLOCK_MONOTONIC_RAW) {
+    } else if (id == CLOCK_MONOTONIC || id == CLOCK_MONOTONIC_COARSE || id == CLOCK_MONOTONIC_RAW ||
+               id == CLOCK_BOOTTIME) {
         struct shim_phase phase = current_phase();
         *now = from_ns(shim_virtual_ns(&phase, real_mono_ns()));
     }

@@ -85,7 +85,7 @@ scenario_one_forbidden_namespace_does_not_stop_the_others() {
 		roleRef: {apiGroup: rbac.authorization.k8s.io, kind: ClusterRole, name: sexton}
 		subjects: [{apiGroup: rbac.authorization.k8s.io, kind: User, name: nobody}]
 	RBAC
-	config_write $'delete-qps = 0\nnamespaces = mine-a, theirs, mine-c'
+	config_write $'delete-qps = 0\nleader-elect = false\nnamespaces = mine-a, theirs, mine-c'
 	for ns in mine-a theirs mine-c; do jobs_create "$ns" job 3; done
 	for ns in mine-a theirs mine-c; do names "$ns" job 3; done | finish_bodies Complete | bulk_expect 200
 	SEXTON_AS=nobody sexton_spawn run
