@@ -101,7 +101,7 @@ static int64_t requests_of(const struct state *state) {
 
 static void let_pass(int64_t until_ms) {
     while (clock_controllers_ms() < until_ms)
-        let_others_run();
+        let_others_run(0);
 }
 
 /* soak: time as it is, and the first minute only. */
