@@ -97,7 +97,7 @@ static const struct command_spec history_spec = {
 static int fail(const struct command_spec *spec, const struct error *err) {
     struct strbuf text = STRBUF_INIT((size_t)ERROR_TEXT_MAX * 8);
     text_add_escaped(&text, err->text, TEXT_ALL);
-    fprintf(stderr, "sexton %s: %s\n", spec->name, strbuf_text(&text));
+    fprintf(stderr, "sexton %s: %s\n", spec->name, text.no_memory ? "out of memory" : strbuf_text(&text));
     strbuf_finish(&text);
     return err->kind == ERROR_USAGE ? EXIT_USAGE : EXIT_FAILED;
 }
