@@ -1,11 +1,7 @@
-#include <errno.h>
-#include <libgen.h>
-#include <limits.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "base/log.h"
 #include "base/loop.h"
@@ -226,33 +222,18 @@ static void on_discovered(void *arg, const struct discovered *found, const struc
     ask_next(c);
 }
 
-/* Without making it: the register of a controller is made by the controller. */
-static int probe_register(const char *location, struct error *err) {
-    const char *colon = strchr(location, ':');
-    const char *path = colon ? colon + 1 : location;
-    struct history *history;
-    if (access(path, F_OK) == 0) {
-        if (history_open(location, HISTORY_READ, &history, err) < 0)
-            return -1;
-        history_close(history);
-        return access(path, W_OK) == 0 ? 0 : error_set(err, ERROR_IO, "may not be written: %s", strerror(errno));
-    }
-    char folder[PATH_MAX];
-    snprintf(folder, sizeof folder, "%s", path);
-    const char *parent = dirname(folder);
-    if (access(parent, W_OK | X_OK) < 0)
-        return error_set(err, ERROR_IO, "cannot be created in %s: %s", parent, strerror(errno));
-    return 0;
-}
-
 static void check_register(struct check_command *c) {
     struct error err = {0};
     char what[ERROR_TEXT_MAX];
     snprintf(what, sizeof what, "register %.400s", c->config->store);
-    if (probe_register(c->config->store, &err) == 0) {
+    bool there = false;
+    /* Without making it: the register of a controller is made by the controller. */
+    if (history_probe(c->config->store, &there, &err) == 0 && there) {
         print_line(c, "ok", what, "can be written");
         return;
     }
+    if (err.kind == ERROR_NONE)
+        error_set(&err, ERROR_IO, "cannot be created: there is no folder for it");
     print_line(c, "failed ", what, err.text);
     /* plan and a dry run need none: a built-in place that is not there is not yet a fault. */
     if (!c->config->path && !c->common.store)

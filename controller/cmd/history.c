@@ -14,6 +14,7 @@
 #include "cmd/commands.h"
 #include "cmd/config.h"
 #include "cmd/history_print.h"
+#include "cmd/history_verify.h"
 #include "cmd/options.h"
 #include "history/history.h"
 
@@ -85,12 +86,13 @@ static const struct command_spec show_spec = {
 
 static const struct command_spec history_spec = {
         .name = "history",
-        .synopsis = "list|show [OPTIONS]",
+        .synopsis = "list|show|verify [OPTIONS]",
         .about = "Look into the register of runs.\n\n"
                  "  list    the runs, newest first\n"
-                 "  show    all that is known of one",
+                 "  show    all that is known of one\n"
+                 "  verify  is the register whole, and does it make sense",
         .options = (const struct option_spec[]){{0}},
-        .more = "'sexton history list --help' and 'sexton history show --help' tell their options.",
+        .more = "'sexton history list --help' and so on tell their options.",
 };
 
 /* Prints the error; returns the exit code for it. */
@@ -433,14 +435,16 @@ int cmd_history(int argc, char **argv) {
         return history_list(argc - 1, argv + 1);
     if (argc > 1 && strcmp(argv[1], "show") == 0)
         return history_show(argc - 1, argv + 1);
+    if (argc > 1 && strcmp(argv[1], "verify") == 0)
+        return history_verify_command(argc - 1, argv + 1);
     if (argc > 1 && (strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0)) {
         options_print_help(&history_spec, stdout);
         return EXIT_DONE;
     }
     if (argc > 1)
-        error_set(
-                &err, ERROR_USAGE, "unknown subcommand '%s': use list or show (see 'sexton history --help')", argv[1]);
+        error_set(&err, ERROR_USAGE, "unknown subcommand '%s': use list, show or verify (see 'sexton history --help')",
+                argv[1]);
     else
-        error_set(&err, ERROR_USAGE, "which subcommand? Use list or show (see 'sexton history --help')");
+        error_set(&err, ERROR_USAGE, "which subcommand? Use list, show or verify (see 'sexton history --help')");
     return fail(&history_spec, &err);
 }

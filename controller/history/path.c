@@ -88,12 +88,20 @@ int path_check_file(const char *path, bool to_write, struct error *err) {
     return errno == EACCES ? closed_to_us(err, doing, path, "the file", "", &info) : refused(err, doing, path, errno);
 }
 
+bool path_has_folder(const char *path) {
+    char folder[PATH_MAX] = ".";
+    struct stat info;
+    folder_of(path, folder);
+    /* One that may not be looked into is there. */
+    return stat(folder, &info) == 0 || (errno != ENOENT && errno != ENOTDIR);
+}
+
 int path_check_surroundings(const char *path, struct error *err) {
     char folder[PATH_MAX] = ".";
     struct stat info;
     struct statvfs room;
     folder_of(path, folder);
-    if (path_check_file(path, true, err) < 0)
+    if (access(path, F_OK) == 0 && path_check_file(path, true, err) < 0)
         return -1;
     if (faccessat(AT_FDCWD, folder, W_OK | X_OK, AT_EACCESS) < 0) {
         if (errno != EACCES || stat(folder, &info) < 0)

@@ -135,14 +135,19 @@ static struct decision decide(const struct reconcile *r, const struct job *job) 
 
 /* ---- what goes to the register ---- */
 
-static uint64_t mark_of(const struct run_policy *policy) {
-    uint64_t hash = 14695981039346656037u; /* FNV-1a */
-    char text[256];
-    int len = snprintf(text, sizeof text, "%d %lld %lld %s %s", policy->state, (long long)policy->ttl_ms,
-            (long long)policy->due_at_ms, policy->rule, policy->source);
-    for (int i = 0; i < len && i < (int)sizeof text; i++)
-        hash = (hash ^ (unsigned char)text[i]) * 1099511628211u;
+/* FNV-1a; never 0. */
+static uint64_t mark_of_text(const char *text) {
+    uint64_t hash = 14695981039346656037u;
+    for (; *text; text++)
+        hash = (hash ^ (unsigned char)*text) * 1099511628211u;
     return hash ? hash : 1;
+}
+
+static uint64_t mark_of(const struct run_policy *policy) {
+    char text[256];
+    snprintf(text, sizeof text, "%d %lld %lld %s %s", policy->state, (long long)policy->ttl_ms,
+            (long long)policy->due_at_ms, policy->rule, policy->source);
+    return mark_of_text(text);
 }
 
 /* Hands a request over; takes the run. False when memory ran out, and nothing was submitted. */
@@ -497,8 +502,14 @@ static void act_on_due(struct reconcile *r, struct store_entry *entry, int64_t m
         start_deletion(r, entry, &decision, NULL);
 }
 
+/* A DELETE of this version may be on its way. */
+static void note_sent(struct store_entry *entry) {
+    entry->sent_mark = entry->job->resource_version ? mark_of_text(entry->job->resource_version) : 0;
+}
+
 static void send_delete(struct reconcile *r, struct store_entry *entry) {
     set_phase(r, entry, PHASE_DELETING);
+    note_sent(entry);
     if (r->ports.delete_job(r->ports.arg, entry->job) < 0) {
         entry->attempts++;
         try_later(r, entry, backoff_of(entry));
@@ -514,7 +525,7 @@ static void take_back(struct reconcile *r, struct store_entry *entry) {
 
 bool reconcile_may_send(const struct reconcile *r, const char *uid) {
     const struct store_entry *entry = store_find(&r->store, uid);
-    return entry && entry->phase == PHASE_DELETING && !entry->gone && reconcile_leads(r) &&
+    return entry && entry->phase == PHASE_DELETING && !entry->gone && reconcile_leads(r) && r->fresh[entry->source] &&
            decide(r, entry->job).action == ACTION_DELETE;
 }
 
@@ -805,6 +816,7 @@ static void remember_row(const struct reconcile *r, struct store_entry *entry) {
     entry->told = row != NULL;
     /* Its DELETE may still be on its way: if the Job goes now, nobody knows by whose. */
     entry->uncertain = row && row->state == RUN_DELETING;
+    note_sent(entry);
 }
 
 /* -1: there was no memory for it. */
@@ -831,8 +843,6 @@ static int take_job(struct reconcile *r, uint16_t source, const struct job *job,
         entry->ghost = false;
         if (r->settings.has_selector)
             entry->gone = false; /* it was out of the selection for a moment */
-        if (job->deletion_ms == TIME_NONE)
-            entry->uncertain = false; /* it lives: what had no answer had no effect */
         if (is_new)
             remember_row(r, entry);
         recreated_note_seen(&r->recreated, job->namespace, job->name, job->created_ms);
@@ -984,6 +994,12 @@ static void on_found(struct reconcile *r, struct store_entry *entry, const json_
         settle_gone(r, entry, NULL);
         return;
     }
+    const char *version = json_string_value(json_object_get(metadata, "resourceVersion"));
+    bool terminates = json_is_string(json_object_get(metadata, "deletionTimestamp"));
+    /* It lives on in another version than the one that was to be deleted: what had no answer has no effect any more. An
+     * event would not prove that, for it may be older. */
+    if (!terminates && version && mark_of_text(version) != entry->sent_mark)
+        entry->uncertain = false;
     if (entry->gone && !r->settings.has_selector) {
         /* Its end came while the answer was on its way, and a uid never comes back. */
         settle_gone(r, entry, NULL);
@@ -993,8 +1009,7 @@ static void on_found(struct reconcile *r, struct store_entry *entry, const json_
         /* It is there, but not in what we watch: it left the selection, and is none of ours any more. */
         log_info("the Job is no longer selected", log_job(entry->job->namespace, entry->job->name),
                 log_text("uid", uid));
-        if ((entry->uncertain || entry->accepted) && !r->settings.one_pass &&
-                json_is_string(json_object_get(metadata, "deletionTimestamp"))) {
+        if (terminates && (entry->uncertain || entry->accepted) && !r->settings.one_pass) {
             /* It is being deleted, perhaps because we asked: the intent stands until it is gone. */
             entry->look_first = true;
             try_later(r, entry, RECONCILE_BACKOFF_LAST_MS);
@@ -1011,7 +1026,6 @@ static void on_found(struct reconcile *r, struct store_entry *entry, const json_
         evaluate(r, entry);
         return;
     }
-    const char *version = json_string_value(json_object_get(metadata, "resourceVersion"));
     if (r->settings.has_selector && !same_text(version, entry->job->resource_version)) {
         /* GET knows no selector: what it found may be none of ours any more. Only the watch, or the next pass, can
          * tell. */

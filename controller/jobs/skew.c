@@ -28,8 +28,10 @@ void skew_sample(struct skew *skew, int64_t sent_ms, int64_t received_ms, int64_
     int64_t sample_low_ms = sample.low_ms - drift_since(received_ms, as_of_ms);
     int64_t sample_high_ms = sample.high_ms + drift_since(received_ms, as_of_ms);
     if (low_ms > sample_high_ms || sample_low_ms > high_ms) {
-        /* They contradict: a clock was stepped. The newer one counts. */
-        if (received_ms >= last_ms)
+        /* They contradict: a clock was stepped. The newer one counts; and when both were under way at the same time, so
+         * that nobody knows which that is, the one that promises less. */
+        bool ambiguous = sent_ms < last_ms && sample_low_ms > low_ms;
+        if (received_ms >= last_ms && !ambiguous)
             *skew = sample;
         return;
     }

@@ -6,6 +6,7 @@
  *   sqlite_row.c     a row's columns, bound and read
  *   sqlite_write.c   requests applied, old rows removed
  *   sqlite_read.c    rows looked for
+ *   sqlite_verify.c  is all of it as it should be
  */
 #pragma once
 
@@ -86,10 +87,11 @@ enum run_state sqlite_read_state(sqlite3_stmt *statement, int at);
 /* From column 0 on. Strings are borrowed from the statement. */
 void sqlite_read_run(sqlite3_stmt *statement, struct run *run);
 void sqlite_read_fate(sqlite3_stmt *statement, int at, struct history_fate *fate);
-/* Copies of its strings in place of those borrowed; then to be freed with sqlite_free_run. On failure nothing is to be
- * freed. */
-int sqlite_own_run(struct run *run, struct error *err) must_check;
-void sqlite_free_run(struct run *run);
+/* Copies of its strings, and of cluster, in place of those borrowed; -1 without memory, and then nothing is to be
+ * freed.
+ */
+int sqlite_own_run(struct run *run, const char **cluster) must_check;
+void sqlite_free_run(struct run *run, const char *cluster);
 
 /* ---- sqlite_write.c ---- */
 
@@ -108,4 +110,10 @@ int sqlite_each_recreated(struct history *history, const char *cluster, int64_t 
         struct error *err) must_check;
 int sqlite_each(struct history *history, const struct history_query *query,
         int (*each)(void *arg, const struct history_row *row, struct error *err), void *arg,
+        struct error *err) must_check;
+
+/* ---- sqlite_verify.c ---- */
+
+int sqlite_verify(struct history *history, int64_t now_ms, bool quick, struct history_verified *ret,
+        int (*each)(void *arg, const struct history_finding *finding, struct error *err), void *arg,
         struct error *err) must_check;

@@ -31,6 +31,7 @@ struct store_entry {
     struct heap_node due;   /* wall clock: when it may go */
     struct heap_node retry; /* monotonic: when to try again */
     uint64_t policy_mark;   /* of the decision that is in the register; 0: none */
+    uint64_t sent_mark;     /* of the resourceVersion that the last DELETE carried */
     uint32_t generation;    /* of the list that has seen it last */
     uint16_t source;        /* which reflector brings it */
     uint16_t attempts;      /* requests that failed in a row */

@@ -42,6 +42,16 @@ static struct process processes[PROCESSES_MAX];
 static int n_processes;
 static struct kept *kept_texts;
 
+static int64_t patience_ms = WAIT_MS;
+
+int64_t wait_ms(void) {
+    return patience_ms;
+}
+
+void wait_patiently(int64_t ms) {
+    patience_ms = ms;
+}
+
 int64_t mono_ms(void) {
     struct timespec now;
     clock_gettime(CLOCK_MONOTONIC, &now);
@@ -299,6 +309,10 @@ struct process *process_start(const struct start *start) {
 void process_signal(struct process *process, int number) {
     if (!process->ended)
         kill(process->pid, number);
+}
+
+int process_id(const struct process *process) {
+    return (int)process->pid;
 }
 
 bool process_has_ended(struct process *process) {

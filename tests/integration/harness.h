@@ -13,7 +13,8 @@
 #include <stdint.h>
 #include <stdnoreturn.h>
 
-#define WAIT_MS 15000   /* for what takes milliseconds when nothing else goes on; less than a test may take */
+#define WAIT_MS 15000 /* for what takes milliseconds when nothing else goes on; less than a test may take */
+#define SOAK_SECONDS 3600
 #define TEST_SECONDS 45 /* for a whole test, on a busy machine and with sanitizers */
 
 #define test_fail(...) test_fail_at(__FILE__, __LINE__, NULL, __VA_ARGS__)
@@ -29,7 +30,7 @@
 #define expect_lacks(text, part) expect_contains_at(__FILE__, __LINE__, #text, text, part, false)
 #define wait_until(condition) \
     do { \
-        int64_t deadline_ms_ = mono_ms() + WAIT_MS; \
+        int64_t deadline_ms_ = mono_ms() + wait_ms(); \
         while (!(condition)) { \
             if (mono_ms() > deadline_ms_) \
                 test_fail("waited in vain for '%s'", #condition); \
@@ -44,6 +45,9 @@ void expect_number_at(const char *file, int line, const char *what, int64_t got,
 void expect_contains_at(
         const char *file, int line, const char *what, const char *text, const char *part, bool is_wanted);
 
+/* How long wait_until waits: WAIT_MS, unless a test of minutes asked for more. */
+int64_t wait_ms(void);
+void wait_patiently(int64_t ms);
 int64_t mono_ms(void);
 int64_t wall_ms(void);
 /* A moment, between two looks at a condition. */
@@ -84,6 +88,7 @@ struct start {
 
 struct process *process_start(const struct start *start);
 void process_signal(struct process *process, int number);
+int process_id(const struct process *process);
 bool process_has_ended(struct process *process);
 /* Exit code, or 128 and the signal's number. */
 int process_wait(struct process *process);

@@ -147,7 +147,7 @@ static void check_row(struct machine *m, int job, const struct job_state *state)
     if (row->outcome != state->outcome || row->finished_ms != state->finished_ms ||
             row->started_ms != state->started_ms)
         violated(RECORD_FIRST, "Job number %d is deleted, and its row tells of other times or another outcome", job);
-    if (row->fate.policy.due_at_ms == TIME_NONE || !row->fate.policy.rule[0])
+    if (!final && (row->fate.policy.due_at_ms == TIME_NONE || !row->fate.policy.rule[0]))
         violated(RECORD_FIRST, "Job number %d is deleted, and its row does not say by which policy", job);
 }
 
@@ -185,11 +185,9 @@ static int scope_of(const struct route *route) {
 
 static void delete_begins(struct machine *m, const struct route *route, const char *body) {
     const struct entry *e;
-    int job = read_delete(route, body, &e), scope = scope_of(route);
+    int job = read_delete(route, body, &e);
     check_row(m, job, &e->job);
     check_policy(m, job, &e->job);
-    check_feed(&m->feeds[KIND_NAMESPACE][scope], "Namespaces");
-    check_feed(&m->feeds[KIND_CRONJOB][scope], "CronJobs");
     if (m->stopping)
         violated(AFTER_STOP, "Job number %d is deleted after the stop of machine %d", job, m->index);
     if (m->open_job_requests > m->most_in_flight)
@@ -237,7 +235,9 @@ void model_leaves(struct machine *m, const struct route *route, const char *body
     if (route->what != ROUTE_DELETE)
         return;
     counts[COUNT_DELETE_SENT]++;
-    int job = read_delete(route, body, &e);
+    int job = read_delete(route, body, &e), scope = scope_of(route);
+    check_feed(&m->feeds[KIND_NAMESPACE][scope], "Namespaces");
+    check_feed(&m->feeds[KIND_CRONJOB][scope], "CronJobs");
     if (world->flavor.leader_elect)
         check_lease(m, job);
     /* Of another version than the one that was decided on there is an answer already: 409. */
@@ -271,7 +271,9 @@ void model_over(struct machine *m, const struct route *route, const struct http_
     note_date(m, result, epoch);
     if (route->what == ROUTE_LIST || route->what == ROUTE_WATCH) {
         struct feed_view *feed = feed_of(m, route);
-        if (route->what == ROUTE_WATCH || failed)
+        /* After a 401 the client asks once more with a new token, and nobody hears of it. */
+        feed->asks_again = result->status == 401 && world->flavor.second_token && !feed->asks_again;
+        if ((route->what == ROUTE_WATCH || failed) && !feed->asks_again)
             feed->state = FEED_DOWN;
         if (failed)
             note_failure(&feed->minute, &feed->failing, "a list or a watch");

@@ -152,6 +152,7 @@ struct truth_slot { /* a Namespace or a CronJob */
 enum feed_state { FEED_DOWN, FEED_LISTED, FEED_OPEN };
 struct feed_view { /* what a machine can know of its own list and watch */
     enum feed_state state;
+    bool asks_again; /* after a 401 */
     bool since_list; /* the watch followed a list without a break */
     int64_t opened_ms;
     uint32_t seen; /* of the list under way: which objects (Namespaces and CronJobs) */

@@ -161,6 +161,18 @@ START_TEST(an_old_answer_that_ends_late_adds_and_never_undoes) {
 }
 END_TEST
 
+START_TEST(of_two_answers_that_were_under_way_at_once_and_contradict_the_lesser_counts) {
+    /* The server's clock is stepped back; an answer from before it takes longer than one from after it. */
+    struct skew skew = {0};
+    skew_sample(&skew, 2000, 2010, START_MS + 2000 - 157000);
+    skew_sample(&skew, 1000, 2020, START_MS + 1000);
+    ck_assert_int_le(skew_server_now(&skew, 2020), START_MS + 2020 - 157000);
+    /* An answer that was asked for later settles it, whichever way. */
+    skew_sample(&skew, 3000, 3010, START_MS + 3000);
+    ck_assert_int_ge(skew_server_now(&skew, 3010), START_MS + 2000);
+}
+END_TEST
+
 START_TEST(after_a_step_backwards_one_answer_puts_it_right) {
     random_seed((uint64_t)_i + 1);
     struct server server = {.offset_ms = START_MS};
@@ -192,6 +204,7 @@ Suite *suite_skew(void) {
     tcase_add_loop_test(cases, it_is_never_later_at_the_server_than_it_truly_is, 0, 50);
     tcase_add_loop_test(cases, drift_counts_however_often_the_server_answers, 0, 5);
     tcase_add_test(cases, an_old_answer_that_ends_late_adds_and_never_undoes);
+    tcase_add_test(cases, of_two_answers_that_were_under_way_at_once_and_contradict_the_lesser_counts);
     tcase_add_loop_test(cases, after_a_step_backwards_one_answer_puts_it_right, 0, 20);
     suite_add_tcase(suite, cases);
     return suite;
