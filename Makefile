@@ -12,7 +12,7 @@ DESTDIR ?=
 PACKAGES_BUILD := gcc libc6-dev pkg-config libcurl4-openssl-dev libssl-dev libjansson-dev libev-dev libinih-dev \
 	libsqlite3-dev libyaml-dev uthash-dev
 PACKAGES_DEMO  := libmicrohttpd-dev
-PACKAGES_CHECK := shellcheck $(PACKAGES_DEMO) check clang clang-tidy clang-format cppcheck libclang-rt-14-dev openssl curl jq sqlite3
+PACKAGES_CHECK := shellcheck $(PACKAGES_DEMO) libnghttp2-dev check clang clang-tidy clang-format cppcheck libclang-rt-14-dev openssl curl jq sqlite3
 PACKAGES_E2E   := $(PACKAGES_CHECK) ca-certificates xz-utils dpkg-dev procps
 
 WARNINGS := -Wall -Wextra -Werror -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wwrite-strings -Wformat=2
@@ -34,7 +34,7 @@ ALL_C    := $(shell find controller include tests -name '*.[ch]' 2>/dev/null)
 
 .DEFAULT_GOAL := all
 .DELETE_ON_ERROR:
-.PHONY: FORCE all help demo run check check-variant lint coverage e2e bench fuzz format install uninstall clean \
+.PHONY: FORCE all help demo run check check-variant check-corpora lint coverage e2e soak bench fuzz format install uninstall clean \
 	packages-build packages-demo packages-check packages-e2e
 
 help: ## list the targets
@@ -85,6 +85,9 @@ $(BUILD)/sexton: $(BUILD)/controller/main.o $(OBJECTS)
 $(BUILD)/kubesim: $(SIM:%.c=$(BUILD)/%.o)
 	$(CC) $(ALL_CFLAGS) $^ $(EXTRA_LDFLAGS) $(SIM_LIBS) -o $@
 
+$(BUILD)/h2front: $(BUILD)/tests/kubesim/h2front.o
+	$(CC) $(ALL_CFLAGS) $^ $(EXTRA_LDFLAGS) -lnghttp2 -lssl -lcrypto -lcurl -lpthread -o $@
+
 $(BUILD)/unit: $(UNIT:%.c=$(BUILD)/%.o) $(OBJECTS)
 	$(CC) $(ALL_CFLAGS) $^ $(EXTRA_LDFLAGS) $(LIBS) $$(pkg-config --libs check) -o $@
 
@@ -94,9 +97,13 @@ $(BUILD)/scenarios: $(SCENARIOS:%.c=$(BUILD)/%.o) $(filter-out $(SCENARIO_FAKES:
 	$(CC) $(ALL_CFLAGS) $^ $(EXTRA_LDFLAGS) $(filter-out -lev -lcurl,$(LIBS)) $$(pkg-config --libs check) -o $@
 
 # The malloc family is replaced at link time, for all libraries.
+$(BUILD)/tests/torture/alloc.o: ALL_CFLAGS += $(if $(findstring fsanitize,$(CFLAGS)),-fno-sanitize=all -DALLOC_ASAN)
 $(BUILD)/torture-scenarios: $(BUILD)/tests/torture/scenarios.o $(BUILD)/tests/torture/alloc.o \
 		$(filter-out %/main.o,$(SCENARIOS:%.c=$(BUILD)/%.o)) $(filter-out $(SCENARIO_FAKES:%=$(BUILD)/%),$(OBJECTS))
 	$(CC) $(ALL_CFLAGS) -rdynamic $^ $(EXTRA_LDFLAGS) $(filter-out -lev -lcurl,$(LIBS)) $$(pkg-config --libs check) -o $@
+
+$(BUILD)/torture: $(BUILD)/tests/torture/main.o $(BUILD)/tests/torture/paths.o $(BUILD)/tests/torture/alloc.o $(OBJECTS)
+	$(CC) $(ALL_CFLAGS) -rdynamic $^ $(EXTRA_LDFLAGS) $(LIBS) -o $@
 
 # The same three, but for machines of which there are several.
 $(BUILD)/sim: $(SIMULATION:%.c=$(BUILD)/%.o) $(filter-out $(SCENARIO_FAKES:%=$(BUILD)/%),$(OBJECTS))
@@ -128,12 +135,14 @@ run: all ## run the controller against the cluster of KUBECONFIG; deletes nothin
 
 SANITIZE := -O1 -g -fno-omit-frame-pointer -fsanitize=address,undefined -fno-sanitize-recover=all
 
-check: packages-check ## build with gcc and clang, lint, and pass the tests
+check: packages-check ## build with gcc and clang, lint, and pass the tests; under 5 minutes on two cores
 	@tests/check "$(MAKE)"
 
 # What one tree of objects is tested with.
-check-variant: $(BUILD)/sexton $(BUILD)/kubesim $(SHIMS) $(BUILD)/unit $(if $(SCENARIOS),$(BUILD)/scenarios) \
+check-variant: $(BUILD)/sexton $(BUILD)/kubesim $(BUILD)/h2front $(SHIMS) $(BUILD)/unit $(if $(SCENARIOS),$(BUILD)/scenarios) \
 		$(if $(INTEGRATION),$(BUILD)/integration) $(FUZZ:%=$(BUILD)/replay-%)
+
+check-corpora: $(FUZZ:%=$(BUILD)/replay-%)
 
 lint: packages-check ## clang-tidy, cppcheck, layering, clang-format
 	@tests/lint
@@ -146,6 +155,10 @@ $(BUILD)/e2e-proxy: $(BUILD)/tests/e2e/proxy.o
 
 e2e: packages-e2e all $(BUILD)/e2e-proxy ## tests on a real kube-apiserver and etcd
 	tests/e2e/run
+
+soak: packages-check ## what takes minutes: 100,000 Jobs, silent peers and failing requests by the clock on the wall
+	@$(MAKE) --no-print-directory -s -j$$(nproc) $(BUILD)/sexton $(BUILD)/kubesim $(SHIMS) $(BUILD)/integration
+	SEXTON_BIN=$(BUILD)/sexton KUBESIM_BIN=$(BUILD)/kubesim $(BUILD)/integration soak soak-minutes soak-bounds
 
 bench: packages-e2e all ## measurements on a real kube-apiserver and etcd
 	tests/bench/run

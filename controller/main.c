@@ -14,7 +14,7 @@ static const struct {
         {"plan", "what would happen to every Job, when and why; changes nothing", cmd_plan},
         {"sweep", "one pass: record and delete what is due, then exit", cmd_sweep},
         {"run", "the controller: watch, record, delete", cmd_run},
-        {"history", "the register of runs: list, show", cmd_history},
+        {"history", "the register of runs: list, show, verify", cmd_history},
         {"check", "is the configuration valid, and may I do here what it asks", cmd_check},
         {"version", "print the version", cmd_version},
 };

@@ -25,11 +25,15 @@ json_t *json_read(const char *text, size_t len, size_t flags, int *ret_line, str
     pthread_once(&once, set_hooks);
     out_of_memory = false;
     json_t *json = json_loadb(text, len, flags, &why);
-    if (!json && out_of_memory)
+    if (out_of_memory) {
+        json_decref(json);
         error_nomem(err);
-    else if (!json)
+        return NULL;
+    }
+    if (!json) {
         error_set(err, ERROR_FORMAT, "%s", why.text);
-    if (!json && ret_line)
-        *ret_line = why.line;
+        if (ret_line)
+            *ret_line = why.line;
+    }
     return json;
 }

@@ -1,11 +1,7 @@
-#include <errno.h>
-#include <libgen.h>
-#include <limits.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "base/log.h"
 #include "base/loop.h"
@@ -80,13 +76,11 @@ static const struct command_spec spec = {
 };
 
 static int set_option(void *arg, const struct option_spec *option, const char *value, struct error *err) {
-    (void)err;
     struct check_command *c = arg;
-    if (!common_set(&c->common, option, value)) {
-        config_print_reference(stdout);
-        return -1;
-    }
-    return 0;
+    if (common_set(&c->common, option, value))
+        return 0;
+    (void)!config_print_reference(stdout, err);
+    return -1; /* without an error, when it is printed */
 }
 
 static void print_line(struct check_command *c, const char *verdict, const char *what, const char *why) {
@@ -99,6 +93,8 @@ static void print_line(struct check_command *c, const char *verdict, const char 
     }
     printf("%s%s%s %s\n", c->colors ? (good ? "\033[32m" : "\033[31m") : "", good ? "ok     " : verdict,
             c->colors ? "\033[0m" : "", strbuf_text(&text));
+    if (text.no_memory)
+        error_nomem(&c->err);
     strbuf_finish(&text);
     c->missing += !good;
 }
@@ -196,7 +192,10 @@ static void ask_next(struct check_command *c) {
             .body = strbuf_text(&body),
             .arg = c,
             .done = on_review};
-    c->call = client_start(c->client, &request, &c->err);
+    if (strbuf_failed(&body))
+        error_nomem(&c->err);
+    else
+        c->call = client_start(c->client, &request, &c->err);
     strbuf_finish(&body);
     if (!c->call)
         loop_stop(c->loop);
@@ -223,33 +222,18 @@ static void on_discovered(void *arg, const struct discovered *found, const struc
     ask_next(c);
 }
 
-/* Without making it: the register of a controller is made by the controller. */
-static int probe_register(const char *location, struct error *err) {
-    const char *colon = strchr(location, ':');
-    const char *path = colon ? colon + 1 : location;
-    struct history *history;
-    if (access(path, F_OK) == 0) {
-        if (history_open(location, HISTORY_READ, &history, err) < 0)
-            return -1;
-        history_close(history);
-        return access(path, W_OK) == 0 ? 0 : error_set(err, ERROR_IO, "may not be written: %s", strerror(errno));
-    }
-    char folder[PATH_MAX];
-    snprintf(folder, sizeof folder, "%s", path);
-    const char *parent = dirname(folder);
-    if (access(parent, W_OK | X_OK) < 0)
-        return error_set(err, ERROR_IO, "cannot be created in %s: %s", parent, strerror(errno));
-    return 0;
-}
-
 static void check_register(struct check_command *c) {
     struct error err = {0};
     char what[ERROR_TEXT_MAX];
     snprintf(what, sizeof what, "register %.400s", c->config->store);
-    if (probe_register(c->config->store, &err) == 0) {
+    bool there = false;
+    /* Without making it: the register of a controller is made by the controller. */
+    if (history_probe(c->config->store, &there, &err) == 0 && there) {
         print_line(c, "ok", what, "can be written");
         return;
     }
+    if (err.kind == ERROR_NONE)
+        error_set(&err, ERROR_IO, "cannot be created: there is no folder for it");
     print_line(c, "failed ", what, err.text);
     /* plan and a dry run need none: a built-in place that is not there is not yet a fault. */
     if (!c->config->path && !c->common.store)

@@ -13,6 +13,7 @@
 #include "cmd/commands.h"
 #include "cmd/common.h"
 #include "cmd/gather.h"
+#include "history/history.h"
 
 #define TEXT_LIMIT (1u << 20)
 
@@ -40,6 +41,7 @@ static const struct option_spec options[] = {
         COMMON_CONFIG_OPTION,
         COMMON_CLUSTER_OPTIONS,
         COMMON_SCOPE_OPTIONS,
+        COMMON_STORE_OPTION,
         {NULL, 0, NULL, NULL},
 };
 
@@ -87,7 +89,7 @@ static struct plan_row *make_rows(const struct plan_command *c, int64_t now_ms, 
     for (const struct store_entry *entry = g->store->entries; entry; entry = entry->hh.next) {
         const struct job *job = entry->job;
         struct guards guards = store_guards(g->store, job, g->missing_namespace);
-        if (g->recreated && !job_has_cronjob(job))
+        if (g->recreated)
             guards.recreated = recreated_count(g->recreated, job->namespace, job->name, job->created_ms);
         rows[at++] = (struct plan_row){.namespace = job->namespace,
                 .name = job->name,
@@ -283,6 +285,19 @@ static void print_namespace_notes(const struct plan_command *c, const struct pla
                 unknown, unknown == 1 ? "" : "s");
 }
 
+/* The controller deletes nothing that it cannot record. Whether it could, only a machine with its register can tell;
+ * and with -f nobody asked about this one. */
+static void print_store_note(const struct plan_command *c) {
+    struct error err = {0};
+    bool there;
+    if ((c->file && !c->common.store) || history_probe(c->config->store, &there, &err) == 0)
+        return;
+    struct strbuf text = STRBUF_INIT((size_t)ERROR_TEXT_MAX * 8);
+    text_add_escaped(&text, err.text, TEXT_ALL);
+    fprintf(stderr, "note: the register cannot be written, so no Job would be deleted now: %s\n", strbuf_text(&text));
+    strbuf_finish(&text);
+}
+
 static void print_summary(const struct plan_command *c, const struct plan_row *rows, size_t n) {
     int64_t counts[4] = {0}, unclear = 0;
     for (size_t i = 0; i < n; i++) {
@@ -298,6 +313,7 @@ static void print_summary(const struct plan_command *c, const struct plan_row *r
         fprintf(stderr, "warning: %" PRId64 " of the Jobs %s kept because something about %s is not understood\n",
                 unclear, unclear == 1 ? "is" : "are", unclear == 1 ? "it" : "them");
     print_namespace_notes(c, rows, n);
+    print_store_note(c);
     if (c->file && *c->config->selector)
         fprintf(stderr, "note: the configuration's selector is not applied to -f\n");
     if (c->gathered.other_kinds)

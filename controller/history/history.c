@@ -6,31 +6,48 @@
 #include "history/backend.h"
 #include "history/sqlite.h"
 
-static const struct {
+static const struct kind {
     const char *scheme; /* with its colon */
     int (*open)(const char *rest, enum history_mode mode, struct history **ret, struct error *err);
-} backends[] = {
-        {"sqlite:", sqlite_open_history},
+    int (*probe)(const char *rest, bool *ret_there, struct error *err);
+} kinds[] = {
+        {"sqlite:", sqlite_open_history, sqlite_probe},
 };
-#define BACKENDS (sizeof backends / sizeof backends[0])
+#define KINDS (sizeof kinds / sizeof kinds[0])
 
-int history_open(const char *location, enum history_mode mode, struct history **ret, struct error *err) {
-    for (size_t i = 0; i < BACKENDS; i++) {
-        size_t len = strlen(backends[i].scheme);
-        if (strncmp(location, backends[i].scheme, len) != 0)
+/* ret_rest: the location without the scheme. */
+static const struct kind *kind_of(const char *location, const char **ret_rest, struct error *err) {
+    for (size_t i = 0; i < KINDS; i++) {
+        size_t len = strlen(kinds[i].scheme);
+        if (strncmp(location, kinds[i].scheme, len) != 0)
             continue;
-        if (!location[len])
-            return error_set(
-                    err, ERROR_USAGE, "store '%s' has no path: write it like sqlite:/path/to/history.db", location);
-        return backends[i].open(location + len, mode, ret, err);
+        *ret_rest = location + len;
+        if (location[len])
+            return &kinds[i];
+        error_set(err, ERROR_USAGE, "store '%s' has no path: write it like sqlite:/path/to/history.db", location);
+        return NULL;
     }
     /* What stands before "://" or ":" may be a password's neighbour: only the kind is repeated. */
     int kind = (int)strcspn(location, ":/");
     if (kind == 0 || location[kind] != ':')
-        return error_set(err, ERROR_USAGE,
-                "store '%.200s' does not say its kind: write it like sqlite:/path/to/history.db", location);
-    return error_set(err, ERROR_USAGE, "store kind '%.*s' is not known: write it like sqlite:/path/to/history.db",
-            kind > 40 ? 40 : kind, location);
+        error_set(err, ERROR_USAGE, "store '%.200s' does not say its kind: write it like sqlite:/path/to/history.db",
+                location);
+    else
+        error_set(err, ERROR_USAGE, "store kind '%.*s' is not known: write it like sqlite:/path/to/history.db",
+                kind > 40 ? 40 : kind, location);
+    return NULL;
+}
+
+int history_open(const char *location, enum history_mode mode, struct history **ret, struct error *err) {
+    const char *rest;
+    const struct kind *kind = kind_of(location, &rest, err);
+    return kind ? kind->open(rest, mode, ret, err) : -1;
+}
+
+int history_probe(const char *location, bool *ret_there, struct error *err) {
+    const char *rest;
+    const struct kind *kind = kind_of(location, &rest, err);
+    return kind ? kind->probe(rest, ret_there, err) : -1;
 }
 
 void history_close(struct history *history) {
@@ -79,6 +96,12 @@ void history_identify(const struct history *history, struct history_identity *re
 bool history_identity_differs(const struct history_identity *before, const struct history_identity *now) {
     return now->created || now->place != before->place || now->number != before->number ||
            now->born_ns != before->born_ns;
+}
+
+int history_verify(struct history *history, int64_t now_ms, bool quick, struct history_verified *ret,
+        int (*each)(void *arg, const struct history_finding *finding, struct error *err), void *arg,
+        struct error *err) {
+    return history->backend->verify(history, now_ms, quick, ret, each, arg, err);
 }
 
 void history_interrupt(struct history *history) {

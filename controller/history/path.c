@@ -88,12 +88,20 @@ int path_check_file(const char *path, bool to_write, struct error *err) {
     return errno == EACCES ? closed_to_us(err, doing, path, "the file", "", &info) : refused(err, doing, path, errno);
 }
 
+bool path_has_folder(const char *path) {
+    char folder[PATH_MAX] = ".";
+    struct stat info;
+    folder_of(path, folder);
+    /* One that may not be looked into is there. */
+    return stat(folder, &info) == 0 || (errno != ENOENT && errno != ENOTDIR);
+}
+
 int path_check_surroundings(const char *path, struct error *err) {
     char folder[PATH_MAX] = ".";
     struct stat info;
     struct statvfs room;
     folder_of(path, folder);
-    if (path_check_file(path, true, err) < 0)
+    if (access(path, F_OK) == 0 && path_check_file(path, true, err) < 0)
         return -1;
     if (faccessat(AT_FDCWD, folder, W_OK | X_OK, AT_EACCESS) < 0) {
         if (errno != EACCES || stat(folder, &info) < 0)
@@ -116,7 +124,11 @@ struct path_identity path_identify(const char *path) {
     struct stat info;
     if (stat(path, &info) < 0)
         return (struct path_identity){.there = false};
-    return (struct path_identity){.there = true, .dev = info.st_dev, .ino = info.st_ino, .size = info.st_size};
+    return (struct path_identity){.there = true,
+            .dev = info.st_dev,
+            .ino = info.st_ino,
+            .size = info.st_size,
+            .changed_ns = (int64_t)info.st_mtim.tv_sec * 1000000000 + info.st_mtim.tv_nsec};
 }
 
 int64_t path_born_ns(const char *path) {

@@ -1,6 +1,7 @@
 #include "history/sqlite.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -14,6 +15,7 @@
 #include "history/sqlite_internal.h"
 
 #define BUSY_WAIT_MS 5000        /* another process's transactions are short: longer means that it hangs */
+#define PROBE_WAIT_MS 1000       /* for a look by a command */
 #define BUSY_STEP_MS 20          /* between two looks at the lock */
 #define CLOSE_WAIT_MS 200        /* for readers, before the WAL is left for the next one to fold in */
 #define CACHE_KB "1024"          /* of pages: the inner nodes of the indexes of a million runs, and no more */
@@ -84,11 +86,9 @@ int sqlite_failed(struct sqlite *sqlite, struct error *err, const char *doing) {
     case SQLITE_PERM:
         return failed_system(sqlite, err, doing);
     case SQLITE_ERROR:
-        if (strncmp(message, "no such ", 8) == 0)
-            return error_set(err, ERROR_FORMAT,
-                    "register %s: cannot %s: %s: its tables are not as Sexton made them" DAMAGED_ADVICE, sqlite->path,
-                    doing, message);
-        break;
+        return error_set(err, ERROR_FORMAT,
+                "register %s: cannot %s: %s: its tables are not as Sexton made them" DAMAGED_ADVICE, sqlite->path,
+                doing, message);
     default:
         break;
     }
@@ -137,21 +137,23 @@ static void sqlite_interrupt(struct history *history) {
     sqlite3_interrupt(sqlite->db);
 }
 
-/* Under our feet somebody began another WAL on the same file: what is in ours must not get in between. */
-static bool is_foreign_now(const struct sqlite *sqlite) {
+/* Somebody began another WAL on the same file under our feet, or cut it short: what is in our WAL must not get in
+ * between. A file that was moved still gets what is its own. */
+static bool is_tampered_with(const struct sqlite *sqlite) {
     char beside[PATH_MAX];
     struct path_identity file = path_identify(sqlite->path);
     struct path_identity wal = path_identify(path_beside(sqlite->path, "-wal", beside));
     struct path_identity shm = path_identify(path_beside(sqlite->path, "-shm", beside));
-    return path_is_same(&file, &sqlite->file) &&
-           ((wal.there && !path_is_same(&wal, &sqlite->wal)) || (shm.there && !path_is_same(&shm, &sqlite->shm)));
+    return sqlite->file.there && path_is_same(&file, &sqlite->file) &&
+           (file.size < sqlite->file.size || (wal.there && !path_is_same(&wal, &sqlite->wal)) ||
+                   (shm.there && !path_is_same(&shm, &sqlite->shm)));
 }
 
 static void sqlite_close(struct history *history) {
     struct sqlite *sqlite = (struct sqlite *)history;
     for (int i = 0; i < STATEMENTS; i++)
         sqlite3_finalize(sqlite->statements[i]);
-    if (sqlite->db && sqlite->file.there && is_foreign_now(sqlite))
+    if (sqlite->db && (sqlite->leave_wal || is_tampered_with(sqlite)))
         sqlite3_db_config(sqlite->db, SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1, NULL);
     else if (sqlite->db && sqlite3_db_readonly(sqlite->db, "main") == 0) {
         /* Readers may keep the WAL alive: then at least leave it empty. A file that was moved gets what is its own. */
@@ -192,9 +194,58 @@ int sqlite_check(struct history *history, struct error *err) {
         what = shm.there ? "another -shm file was put in the place of its own" : "its -shm file was moved or removed";
     if (what)
         return error_set(err, ERROR_IO, "register %s: %s while it was in use", sqlite->path, what);
+    /* Another process may have folded the WAL in; or else somebody wrote over the file: then what we remember of its
+     * pages would hide that. */
+    if (file.changed_ns != sqlite->file.changed_ns)
+        sqlite3_db_release_memory(sqlite->db);
     sqlite->file = file;
-    sqlite->wal = wal;
     return 0;
+}
+
+static int tampered_wal(struct sqlite *sqlite, struct error *err) {
+    sqlite->leave_wal = true;
+    return error_set(err, ERROR_IO, "register %s: its -wal file was written to by something else", sqlite->path);
+}
+
+/* SQLite's readers of a WAL do not look at its checksums, but whoever opens it next does, and takes nothing from the
+ * first wrong one on. */
+int sqlite_check_content(struct sqlite *sqlite, struct error *err) {
+    char beside[PATH_MAX];
+    int64_t data_version = 0;
+    struct path_identity wal = path_identify(path_beside(sqlite->path, "-wal", beside));
+    if (wal.changed_ns == sqlite->wal.changed_ns)
+        return 0;
+    if (sqlite_query_number(sqlite, "PRAGMA data_version", &data_version, err) < 0)
+        return -1;
+    if (data_version != sqlite->data_version)
+        return 0;
+    if (wal.size > 0)
+        return tampered_wal(sqlite, err);
+    /* Another process has folded all of it in, and cut it back; or somebody has just cut it: then there will be a hole
+     * at its start. */
+    sqlite->wal_is_new = true;
+    return 0;
+}
+
+int sqlite_check_new_wal(struct sqlite *sqlite, struct error *err) {
+    char beside[PATH_MAX];
+    unsigned char magic[4] = {0};
+    if (!sqlite->wal_is_new)
+        return 0;
+    sqlite->wal_is_new = false;
+    int fd = open(path_beside(sqlite->path, "-wal", beside), O_RDONLY | O_CLOEXEC);
+    bool whole = fd >= 0 && read(fd, magic, sizeof magic) == sizeof magic && magic[0] == 0x37 && magic[1] == 0x7f;
+    if (fd >= 0)
+        close(fd);
+    return whole ? 0 : tampered_wal(sqlite, err);
+}
+
+void sqlite_remember_content(struct sqlite *sqlite) {
+    char beside[PATH_MAX];
+    sqlite->file.changed_ns = path_identify(sqlite->path).changed_ns;
+    sqlite->wal.changed_ns = path_identify(path_beside(sqlite->path, "-wal", beside)).changed_ns;
+    if (sqlite_query_number(sqlite, "PRAGMA data_version", &sqlite->data_version, NULL) < 0)
+        sqlite->data_version = -1; /* then it cannot be told who wrote next */
 }
 
 static void sqlite_identify(const struct history *history, struct history_identity *ret) {
@@ -235,6 +286,7 @@ static const struct history_backend backend = {
         .each = sqlite_each,
         .interrupt = sqlite_interrupt,
         .check = sqlite_check,
+        .verify = sqlite_verify,
         .identify = sqlite_identify,
 };
 
@@ -385,6 +437,7 @@ static int open_to_write(struct sqlite *sqlite, struct error *err) {
     if (sqlite_prepare_writing(sqlite, err) < 0)
         return -1;
     remember_files(sqlite);
+    sqlite_remember_content(sqlite);
     return sqlite_check(&sqlite->base, err);
 }
 
@@ -441,17 +494,56 @@ static int open_to_read(struct sqlite *sqlite, struct error *err) {
     return 0;
 }
 
-int sqlite_open_history(const char *path, enum history_mode mode, struct history **ret, struct error *err) {
+static struct sqlite *create(const char *path, struct error *err) {
     struct sqlite *sqlite = calloc(1, sizeof *sqlite);
-    if (!sqlite)
-        return error_nomem(err);
+    if (!sqlite) {
+        error_nomem(err);
+        return NULL;
+    }
     sqlite->base.backend = &backend;
     sqlite->busy_wait_ms = BUSY_WAIT_MS;
     sqlite->path = plain_path(path, err);
-    if (!sqlite->path || (mode == HISTORY_WRITE ? open_to_write(sqlite, err) : open_to_read(sqlite, err)) < 0) {
+    if (sqlite->path)
+        return sqlite;
+    sqlite_close(&sqlite->base);
+    return NULL;
+}
+
+int sqlite_open_history(const char *path, enum history_mode mode, struct history **ret, struct error *err) {
+    struct sqlite *sqlite = create(path, err);
+    if (!sqlite)
+        return -1;
+    if ((mode == HISTORY_WRITE ? open_to_write(sqlite, err) : open_to_read(sqlite, err)) < 0) {
         sqlite_close(&sqlite->base);
         return -1;
     }
     *ret = &sqlite->base;
     return 0;
+}
+
+static int probe_file(struct sqlite *sqlite, struct error *err) {
+    int64_t version = 0;
+    if (connect_file(sqlite, sqlite->path, SQLITE_OPEN_READWRITE, err) < 0 || identify(sqlite, &version, err) < 0)
+        return -1;
+    if (version == 0)
+        return 0;
+    if (sqlite_exec(sqlite, "BEGIN IMMEDIATE", "begin to write", err) < 0)
+        return -1;
+    int result = version == schema_version ? sqlite_prepare_writing(sqlite, err) : 0;
+    sqlite3_exec(sqlite->db, "ROLLBACK", NULL, NULL, NULL);
+    return result;
+}
+
+int sqlite_probe(const char *path, bool *ret_there, struct error *err) {
+    struct sqlite *sqlite = create(path, err);
+    if (!sqlite)
+        return -1;
+    sqlite->busy_wait_ms = PROBE_WAIT_MS;
+    *ret_there = path_has_folder(sqlite->path);
+    int result = 0;
+    if (*ret_there && (path_check_surroundings(sqlite->path, err) < 0 || check_lone_wal(sqlite, err) < 0 ||
+                              (path_identify(sqlite->path).there && probe_file(sqlite, err) < 0)))
+        result = -1;
+    sqlite_close(&sqlite->base);
+    return result;
 }

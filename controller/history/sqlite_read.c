@@ -1,3 +1,4 @@
+#include <stdlib.h>
 #include <string.h>
 
 #include "base/clock.h"
@@ -94,9 +95,7 @@ static int prepare_query(
     struct strbuf sql = STRBUF_INIT(SQLITE_SQL_MAX), job_glob = STRBUF_INIT(GLOB_BYTES_MAX),
                   cronjob_glob = STRBUF_INIT(GLOB_BYTES_MAX);
     const char *job = NULL, *cronjob = NULL;
-    strbuf_add_text(&sql, "SELECT ");
-    sqlite_add_columns(&sql);
-    strbuf_add_text(&sql, ", cluster, job_uid, recorded_at, duration_ms FROM runs WHERE 1");
+    strbuf_add_text(&sql, "SELECT id FROM runs WHERE 1");
     if (query->namespace)
         strbuf_add_format(&sql, " AND namespace = ?%d", Q_NAMESPACE);
     if (query->job)
@@ -137,30 +136,93 @@ static int prepare_query(
     return result;
 }
 
-int sqlite_each(struct history *history, const struct history_query *query,
-        int (*each)(void *arg, const struct history_row *row, struct error *err), void *arg, struct error *err) {
-    struct sqlite *sqlite = (struct sqlite *)history;
+/* The rows that a query finds, by id: 8 bytes each. */
+struct found {
+    int64_t *ids;
+    size_t n, room;
+};
+
+static int find_rows(struct sqlite *sqlite, const struct history_query *query, struct found *ret, struct error *err) {
     sqlite3_stmt *statement = NULL;
     if (prepare_query(sqlite, query, &statement, err) < 0)
         return -1;
     int rc, result = 0;
     while (result == 0 && (rc = sqlite3_step(statement)) == SQLITE_ROW) {
-        struct history_row row = {.cluster = sqlite_read_text(statement, sqlite_run_columns + sqlite_fate_columns)};
-        struct history_fate fate;
-        sqlite_read_run(statement, &row.run);
-        row.run.job_uid = (char *)sqlite_read_text(statement, sqlite_run_columns + sqlite_fate_columns + 1);
-        sqlite_read_fate(statement, sqlite_run_columns, &fate);
-        row.policy = fate.policy;
-        row.cause = fate.cause;
-        row.delete_requested_at_ms = fate.delete_requested_at_ms;
-        row.deleted_at_ms = fate.deleted_at_ms;
-        row.recorded_at_ms = sqlite3_column_int64(statement, sqlite_run_columns + sqlite_fate_columns + 2);
-        row.duration_ms = sqlite_read_or(statement, sqlite_run_columns + sqlite_fate_columns + 3, RUN_UNKNOWN);
-        /* A text that did not fit into memory reads as NULL. */
-        result = sqlite3_errcode(sqlite->db) == SQLITE_NOMEM ? error_nomem(err) : each(arg, &row, err);
+        if (ret->n == ret->room) {
+            size_t room = ret->room ? ret->room * 2 : 256;
+            int64_t *larger = reallocarray(ret->ids, room, sizeof *larger);
+            if (!larger) {
+                result = error_nomem(err);
+                break;
+            }
+            ret->ids = larger;
+            ret->room = room;
+        }
+        ret->ids[ret->n++] = sqlite3_column_int64(statement, 0);
     }
     if (result == 0 && rc != SQLITE_DONE)
         result = sqlite_failed(sqlite, err, "read it");
     sqlite3_finalize(statement);
+    return result;
+}
+
+static int prepare_row(struct sqlite *sqlite, sqlite3_stmt **ret, struct error *err) {
+    struct strbuf sql = STRBUF_INIT(SQLITE_SQL_MAX);
+    strbuf_add_text(&sql, "SELECT ");
+    sqlite_add_columns(&sql);
+    strbuf_add_text(&sql, ", cluster, job_uid, recorded_at, duration_ms FROM runs WHERE id = ?1");
+    int result = sqlite_prepare(sqlite, &sql, 0, ret, err);
+    strbuf_finish(&sql);
+    return result;
+}
+
+/* 1: it is there, and its strings are the row's own. 0: it is gone by now. */
+static int read_row(
+        struct sqlite *sqlite, sqlite3_stmt *statement, int64_t id, struct history_row *row, struct error *err) {
+    const int after = sqlite_run_columns + sqlite_fate_columns;
+    struct history_fate fate;
+    sqlite3_bind_int64(statement, 1, id);
+    int rc = sqlite3_step(statement), result = 0;
+    if (rc == SQLITE_ROW) {
+        *row = (struct history_row){.cluster = sqlite_read_text(statement, after)};
+        sqlite_read_run(statement, &row->run);
+        row->run.job_uid = (char *)sqlite_read_text(statement, after + 1);
+        sqlite_read_fate(statement, sqlite_run_columns, &fate);
+        row->policy = fate.policy;
+        row->cause = fate.cause;
+        row->delete_requested_at_ms = fate.delete_requested_at_ms;
+        row->deleted_at_ms = fate.deleted_at_ms;
+        row->recorded_at_ms = sqlite3_column_int64(statement, after + 2);
+        row->duration_ms = sqlite_read_or(statement, after + 3, RUN_UNKNOWN);
+        /* A text that did not fit into memory reads as NULL. */
+        bool whole = sqlite3_errcode(sqlite->db) != SQLITE_NOMEM;
+        result = whole && sqlite_own_run(&row->run, &row->cluster) == 0 ? 1 : error_nomem(err);
+    } else if (rc != SQLITE_DONE) {
+        result = sqlite_failed(sqlite, err, "read it");
+    }
+    sqlite3_reset(statement);
+    return result;
+}
+
+/* Whoever takes the rows may be slow (a pager, a pipe), and a transaction that stays open meanwhile would keep the
+ * writer's WAL from being folded in. So the rows are found in one, and read each in another. */
+int sqlite_each(struct history *history, const struct history_query *query,
+        int (*each)(void *arg, const struct history_row *row, struct error *err), void *arg, struct error *err) {
+    struct sqlite *sqlite = (struct sqlite *)history;
+    struct found found = {0};
+    sqlite3_stmt *statement = NULL;
+    int result = find_rows(sqlite, query, &found, err);
+    if (result == 0)
+        result = prepare_row(sqlite, &statement, err);
+    for (size_t i = 0; result == 0 && i < found.n; i++) {
+        struct history_row row;
+        result = read_row(sqlite, statement, found.ids[i], &row, err);
+        if (result <= 0)
+            continue;
+        result = each(arg, &row, err);
+        sqlite_free_run(&row.run, row.cluster);
+    }
+    sqlite3_finalize(statement);
+    free(found.ids);
     return result;
 }

@@ -1,7 +1,9 @@
 #include "base/clock.h"
 #include "base/duration.h"
 #include <string.h>
+#include <stdbool.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include "history/sqlite_internal.h"
 
 enum column_kind { COLUMN_TEXT, COLUMN_TIME, COLUMN_COUNT, COLUMN_OUTCOME, COLUMN_TRIGGER };
@@ -204,4 +206,41 @@ void sqlite_read_fate(sqlite3_stmt *statement, int at, struct history_fate *fate
     fate->cause = (enum run_cause)read_name(statement, at + 5, RUN_CAUSE_NONE, RUN_CAUSE_UNKNOWN, name_of_cause);
     fate->delete_requested_at_ms = sqlite_read_or(statement, at + 6, TIME_NONE);
     fate->deleted_at_ms = sqlite_read_or(statement, at + 7, TIME_NONE);
+}
+
+/* The columns of text, and then the uid, which is a column of its own. */
+static char **text_of(struct run *run, int at) {
+    if (at == COLUMNS)
+        return &run->job_uid;
+    return columns[at].kind == COLUMN_TEXT ? (char **)((char *)run + columns[at].offset) : NULL;
+}
+
+void sqlite_free_run(struct run *run, const char *cluster) {
+    free((char *)cluster);
+    for (int i = 0; i <= COLUMNS; i++) {
+        char **text = text_of(run, i);
+        if (text)
+            free(*text);
+    }
+}
+
+int sqlite_own_run(struct run *run, const char **cluster) {
+    bool whole = true;
+    char *copy = NULL;
+    for (int i = 0; i <= COLUMNS; i++) {
+        char **text = text_of(run, i);
+        if (!text || !*text)
+            continue;
+        *text = strdup(*text);
+        whole = whole && *text;
+    }
+    if (*cluster) {
+        copy = strdup(*cluster);
+        whole = whole && copy;
+        *cluster = copy;
+    }
+    if (whole)
+        return 0;
+    sqlite_free_run(run, copy);
+    return -1;
 }

@@ -128,8 +128,7 @@ static int64_t safe_now(const struct reconcile *r) {
 
 static struct decision decide(const struct reconcile *r, const struct job *job) {
     struct guards guards = store_guards(&r->store, job, r->settings.missing_namespace);
-    if (!job_has_cronjob(job))
-        guards.recreated = recreated_count(&r->recreated, job->namespace, job->name, job->created_ms);
+    guards.recreated = recreated_count(&r->recreated, job->namespace, job->name, job->created_ms);
     return policy_decide(r->settings.policy, job, &guards, safe_now(r));
 }
 

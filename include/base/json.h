@@ -1,8 +1,9 @@
 /*
  * json: jansson's parser, with the reason when it fails.
  *
- * jansson calls some failed allocations a syntax error, and says nothing of others. What is not JSON is left alone for
- * good, while memory may be there again the next time: the two must not look alike. Any thread.
+ * jansson calls some failed allocations a syntax error, says nothing of others, and after one in the middle of a string
+ * goes on without a character (lex_save in its load.c). What is not JSON is left alone for good, while memory may be
+ * there again the next time, and a text with a hole must not be believed. Any thread.
  */
 #pragma once
 

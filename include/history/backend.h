@@ -21,6 +21,9 @@ struct history_backend {
             int (*each)(void *arg, const struct history_row *row, struct error *err), void *arg, struct error *err);
     void (*interrupt)(struct history *history); /* any thread */
     int (*check)(struct history *history, struct error *err);
+    int (*verify)(struct history *history, int64_t now_ms, bool quick, struct history_verified *ret,
+            int (*each)(void *arg, const struct history_finding *finding, struct error *err), void *arg,
+            struct error *err);
     void (*identify)(const struct history *history, struct history_identity *ret);
 };
 

@@ -22,6 +22,10 @@ enum history_mode {
 /* location: "sqlite:/path/to/file.db". Errors say what to do (path not writable, not a database, made by a newer
  * version, migration failed). */
 int history_open(const char *location, enum history_mode mode, struct history **ret, struct error *err) must_check;
+/* Whether a register could be written at this location now, or made there; else why not. Changes nothing. *ret_there is
+ * false, and 0 returned, when this machine has neither it nor a folder for it. */
+int history_probe(const char *location, bool *ret_there, struct error *err) must_check;
+
 /* NULL is fine. */
 void history_close(struct history *history);
 
@@ -51,6 +55,31 @@ struct history_identity {
 /* Whether now is another register than before, or was made since. */
 bool history_identity_differs(const struct history_identity *before, const struct history_identity *now);
 void history_identify(const struct history *history, struct history_identity *ret);
+
+/* What history_verify found: of the file as a whole (rows 0), or of some rows, with examples of them. */
+#define HISTORY_EXAMPLES_MAX 3
+struct history_finding {
+    const char *check;  /* its name, for programs: "overdue" */
+    bool is_problem;    /* else a note: nothing is wrong with the register itself */
+    const char *means;  /* for people */
+    const char *advice; /* what to do */
+    const char *detail; /* in the database's words; NULL: none */
+    int64_t rows;
+    int n_examples;
+    struct {
+        char cluster[128], namespace[64], job_name[64], job_uid[64]; /* cut when they are longer */
+    } examples[HISTORY_EXAMPLES_MAX];
+};
+struct history_verified {
+    int64_t runs, version, bytes;
+};
+
+/* Whether the file is whole and its rows make sense, as of now_ms. quick: without comparing the indexes with the rows.
+ * What is damaged is a finding and not an error. Reads all there is; writers are not held up. Stops when each returns
+ * non-zero, and returns that. Opened to read. */
+int history_verify(struct history *history, int64_t now_ms, bool quick, struct history_verified *ret,
+        int (*each)(void *arg, const struct history_finding *finding, struct error *err), void *arg,
+        struct error *err) must_check;
 
 /* Any thread, while the history is open: a call that waits for another process gives up, with an error. For good. */
 void history_interrupt(struct history *history);

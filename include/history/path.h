@@ -19,7 +19,11 @@ int path_create_file(const char *path, struct error *err) must_check;
 /* A regular file that we may read, and with to_write also write. */
 int path_check_file(const char *path, bool to_write, struct error *err) must_check;
 
-/* The same, and a folder in which files beside it can be made, and room on its disk. */
+/* Whether the folder for it is there. */
+bool path_has_folder(const char *path);
+
+/* A file that we may write, if it is there, and a folder in which files (beside it) can be made, and room on its disk.
+ */
 int path_check_surroundings(const char *path, struct error *err) must_check;
 
 /* path with suffix ("-wal", "-shm") behind it. Returns buf. */
@@ -31,6 +35,7 @@ struct path_identity {
     dev_t dev;
     ino_t ino;
     off_t size;
+    int64_t changed_ns; /* when its content was */
 };
 struct path_identity path_identify(const char *path);
 /* When it was made, in ns; 0 when that is not known. The number of a file that is gone may be given to another. */

@@ -10,3 +10,5 @@
 
 /* path: of the file; special names such as ":memory:" mean a file of that name. */
 int sqlite_open_history(const char *path, enum history_mode mode, struct history **ret, struct error *err) must_check;
+/* See history_probe. */
+int sqlite_probe(const char *path, bool *ret_there, struct error *err) must_check;

@@ -6,6 +6,7 @@
  *   sqlite_row.c     a row's columns, bound and read
  *   sqlite_write.c   requests applied, old rows removed
  *   sqlite_read.c    rows looked for
+ *   sqlite_verify.c  is all of it as it should be
  */
 #pragma once
 
@@ -41,6 +42,9 @@ struct sqlite {
     char *path;
     sqlite3_stmt *statements[STATEMENTS]; /* for writing */
     struct path_identity file, wal, shm;  /* for writing: what was opened */
+    int64_t data_version;                 /* SQLite's: changes when others commit */
+    bool wal_is_new;                      /* it was cut back to nothing by someone */
+    bool leave_wal;                       /* it was tampered with, and must not get into the file */
     bool created;                         /* its tables were made by this connection */
     off_t wal_tried;                      /* the WAL's size when folding it in was last insisted on */
     int busy_wait_ms;
@@ -59,6 +63,12 @@ int sqlite_prepare(struct sqlite *sqlite, const struct strbuf *sql, unsigned fla
 
 /* Whether what is open is what stands at the path: the file, its WAL and its shared memory. */
 int sqlite_check(struct history *history, struct error *err) must_check;
+/* In a transaction: whether the WAL is as SQLite left it, whoever used it. */
+int sqlite_check_content(struct sqlite *sqlite, struct error *err) must_check;
+/* After a commit: the same for one that began with it. */
+int sqlite_check_new_wal(struct sqlite *sqlite, struct error *err) must_check;
+/* After we wrote. */
+void sqlite_remember_content(struct sqlite *sqlite);
 /* In a transaction: whether its tables are of the version that we know. */
 int sqlite_check_version(struct sqlite *sqlite, struct error *err) must_check;
 
@@ -86,10 +96,11 @@ enum run_state sqlite_read_state(sqlite3_stmt *statement, int at);
 /* From column 0 on. Strings are borrowed from the statement. */
 void sqlite_read_run(sqlite3_stmt *statement, struct run *run);
 void sqlite_read_fate(sqlite3_stmt *statement, int at, struct history_fate *fate);
-/* Copies of its strings in place of those borrowed; then to be freed with sqlite_free_run. On failure nothing is to be
- * freed. */
-int sqlite_own_run(struct run *run, struct error *err) must_check;
-void sqlite_free_run(struct run *run);
+/* Copies of its strings, and of cluster, in place of those borrowed; -1 without memory, and then nothing is to be
+ * freed.
+ */
+int sqlite_own_run(struct run *run, const char **cluster) must_check;
+void sqlite_free_run(struct run *run, const char *cluster);
 
 /* ---- sqlite_write.c ---- */
 
@@ -108,4 +119,10 @@ int sqlite_each_recreated(struct history *history, const char *cluster, int64_t 
         struct error *err) must_check;
 int sqlite_each(struct history *history, const struct history_query *query,
         int (*each)(void *arg, const struct history_row *row, struct error *err), void *arg,
+        struct error *err) must_check;
+
+/* ---- sqlite_verify.c ---- */
+
+int sqlite_verify(struct history *history, int64_t now_ms, bool quick, struct history_verified *ret,
+        int (*each)(void *arg, const struct history_finding *finding, struct error *err), void *arg,
         struct error *err) must_check;

@@ -29,14 +29,28 @@ truth_end() {
 	cat "$SCENARIO_DIR/truth.end" >>"$SCENARIO_DIR/truth.tsv"
 }
 
-# Where it stays up: witness_start. From here on every change of a Job is written down, by a watch of the test's own.
+# Where it stays up: witness_start. From here on every change of a Job is written down, by a watch of the test's own,
+# which goes on where it was when the API server ends it (as it does to one that cannot keep up).
 witness_start() {
 	local rv
 	rv=$(api GET '/apis/batch/v1/jobs?limit=1' | jq -r .metadata.resourceVersion)
-	curl -sSN --cacert "$E2E/tls/ca.crt" --cert "$E2E/tls/admin.crt" --key "$E2E/tls/admin.key" \
-		"$API/apis/batch/v1/jobs?watch=1&resourceVersion=$rv" >"$SCENARIO_DIR/witness.json" 2>"$SCENARIO_DIR/witness.log" &
+	witness_watch "$rv" &
 	WITNESS_PID=$!
 	end_with_scenario "$WITNESS_PID"
+}
+witness_watch() {
+	local rv=$1 last pid
+	trap 'kill "$pid"; exit' TERM
+	while true; do
+		curl -sSN --cacert "$E2E/tls/ca.crt" --cert "$E2E/tls/admin.crt" --key "$E2E/tls/admin.key" \
+			"$API/apis/batch/v1/jobs?watch=1&resourceVersion=$rv" >>"$SCENARIO_DIR/witness.json" 2>>"$SCENARIO_DIR/witness.log" &
+		pid=$!
+		wait "$pid" || true
+		say "the watch of the witness ended after $rv"
+		last=$(tail -n 1 "$SCENARIO_DIR/witness.json" | jq -rR 'fromjson? | .object.metadata.resourceVersion // empty')
+		[[ $last =~ ^[0-9]+$ ]] || fail "the witness lost its way: $(tail -n 1 "$SCENARIO_DIR/witness.json" | cut -c 1-300)"
+		rv=$last
+	done
 }
 # A last Job shows that it has seen all before it.
 witness_stop() {
@@ -217,7 +231,7 @@ judge_leases() {
 		.import $SCENARIO_DIR/leases.tsv lease
 		.import $SCENARIO_DIR/starts.tsv start
 		DELETE FROM lease WHERE code NOT IN (200, 201);
-		SELECT 'DELETE without a lease', d.*, (SELECT group_concat(user || ' ' || holder || ' ' || (d.received_us - received_us) / 1000 || ' ms ago', ', ') FROM
+		SELECT 'DELETE without a lease', d.*, (SELECT group_concat(user || ' ' || holder || ' ' || ((d.received_us - received_us) / 1000) || ' ms ago', ', ') FROM
 				(SELECT * FROM lease WHERE received_us <= d.received_us ORDER BY received_us DESC LIMIT 3)) FROM del d WHERE NOT EXISTS (
 			SELECT 1 FROM lease l WHERE l.user = d.user AND l.holder <> '' AND l.received_us BETWEEN d.received_us - ($1 + 250) * 1000 AND d.received_us
 				AND l.received_us >= (SELECT coalesce(max(at_us), 0) FROM start s WHERE s.user = d.user AND s.at_us <= d.received_us)

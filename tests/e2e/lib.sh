@@ -287,14 +287,17 @@ kcm_start() {
 		--service-account-private-key-file="$E2E/tls/sa.key" --root-ca-file="$E2E/tls/ca.crt" \
 		--kube-api-qps=2000 --kube-api-burst=4000
 }
+lease_allow() { kubectl create rolebinding "e2e-lease-$1" --namespace=sexton --role=sexton --user="$1" >/dev/null; }
+lease_forbid() { kubectl delete rolebinding "e2e-lease-$1" --namespace=sexton >/dev/null; }
 needs_kcm() { [[ $E2E_KCM == 1 ]] || skip "no kube-controller-manager in the assets"; }
 
 # The rights of the users. Those of sexton are the ones that manifests/rbac.yaml gives.
 make_roles() {
+	local user
 	kubectl create namespace sexton >/dev/null
 	kubectl apply -f "$E2E_ROOT/manifests/rbac.yaml" >/dev/null
 	kubectl create clusterrolebinding e2e-sexton --clusterrole=sexton --user=sexton --user=twin >/dev/null
-	kubectl create rolebinding e2e-sexton --namespace=sexton --role=sexton --user=sexton --user=twin --user=reader >/dev/null
+	for user in sexton twin reader; do lease_allow $user; done
 	kubectl apply -f - >/dev/null <<-'RBAC'
 		apiVersion: rbac.authorization.k8s.io/v1
 		kind: ClusterRole

@@ -196,6 +196,22 @@ int64_t sim_objects(const char *resource) {
     return stat_of("objects", resource, NULL);
 }
 
+/* ---- certificates ---- */
+
+void openssl(const char *arguments) {
+    struct result result =
+            process_run(&(struct start){.argv = (const char *const[]){"/bin/sh", "-c",
+                                                format("cd '%s' && openssl %s", in_folder("."), arguments), NULL}});
+    expect(result.code == 0, "openssl %s: %s", arguments, result.err);
+}
+
+void make_certificate(const char *name, const char *subject, const char *more) {
+    openssl(format(
+            "req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 2 -subj '/CN=%s' -keyout %s.key -out "
+            "%s.crt %s",
+            subject, name, name, more));
+}
+
 /* ---- Jobs ---- */
 
 static const char *time_text(int64_t ms) {

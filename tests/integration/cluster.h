@@ -44,6 +44,13 @@ int64_t sim_total(void);
 int64_t sim_open_watches(const char *resource);
 int64_t sim_objects(const char *resource);
 
+/* ---- certificates ---- */
+
+/* In the test's folder. */
+void openssl(const char *arguments);
+/* NAME.crt and NAME.key, signed by itself. */
+void make_certificate(const char *name, const char *subject, const char *more);
+
 /* ---- Jobs ---- */
 
 struct job_spec {

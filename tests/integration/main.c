@@ -1,6 +1,7 @@
 /*
  * The integration tests: build/sexton against build/kubesim (or what SEXTON_BIN and KUBESIM_BIN name) over real
- * sockets. 'integration' runs every suite, 'integration policy faults' only those; CK_RUN_CASE and the other variables
+ * sockets. 'integration' runs every suite, 'integration policy faults' only those (and what takes minutes only when it
+ * is named); CK_RUN_CASE and the other variables
  * of Check work as always. Exit code 1 when something failed, 2 when a suite is not known.
  *
  * Most of the time of these tests is waiting, so several suites run side by side, each in a process of its own. Their
@@ -39,29 +40,34 @@ static const struct {
     const char *name;
     Suite *(*create)(void);
     int parts;
+    bool slow; /* only when it is named: make soak */
 } suites[] = {
         /* The longest first. */
-        {"bounds-deletions", suite_bounds_of_deletions, 4},
-        {"bounds-watches", suite_bounds_of_watches, 2},
-        {"bounds-lists", suite_bounds_of_lists, 2},
-        {"process", suite_process, 3},
-        {"restarts", suite_restarts, 2},
-        {"clocks", suite_clocks, 2},
-        {"broken", suite_broken, 2},
-        {"silent", suite_silent, 2},
-        {"limits", suite_limits, 2},
-        {"faults", suite_faults, 4},
-        {"changes", suite_changes, 2},
-        {"watching", suite_watching, 3},
-        {"policy", suite_policy, 2},
-        {"lease", suite_lease, 3},
-        {"guards", suite_guards, 2},
-        {"sweep", suite_sweep, 2},
-        {"connecting", suite_connecting, 3},
-        {"plan", suite_plan, 1},
-        {"input", suite_input, 1},
-        {"commands", suite_commands, 1},
-        {"server", suite_server, 1},
+        {"bounds-deletions", suite_bounds_of_deletions, 4, false},
+        {"bounds-watches", suite_bounds_of_watches, 2, false},
+        {"bounds-lists", suite_bounds_of_lists, 2, false},
+        {"process", suite_process, 3, false},
+        {"restarts", suite_restarts, 2, false},
+        {"clocks", suite_clocks, 2, false},
+        {"broken", suite_broken, 2, false},
+        {"silent", suite_silent, 2, false},
+        {"http2", suite_http2, 2, false},
+        {"limits", suite_limits, 2, false},
+        {"faults", suite_faults, 4, false},
+        {"changes", suite_changes, 2, false},
+        {"watching", suite_watching, 3, false},
+        {"policy", suite_policy, 2, false},
+        {"lease", suite_lease, 3, false},
+        {"guards", suite_guards, 2, false},
+        {"sweep", suite_sweep, 2, false},
+        {"connecting", suite_connecting, 3, false},
+        {"plan", suite_plan, 1, false},
+        {"input", suite_input, 1, false},
+        {"commands", suite_commands, 1, false},
+        {"server", suite_server, 1, false},
+        {"soak", suite_soak, 1, true},
+        {"soak-minutes", suite_soak_minutes, 4, true},
+        {"soak-bounds", suite_soak_bounds, 5, true},
 };
 #define SUITES ((int)(sizeof suites / sizeof suites[0]))
 
@@ -72,7 +78,7 @@ static int this_part, all_parts = 1; /* of suite_of's list */
 Suite *suite_of(const char *name, const TTest *const tests[]) {
     Suite *suite = suite_create(name);
     TCase *tcase = tcase_create(name);
-    tcase_set_timeout(tcase, TEST_SECONDS);
+    tcase_set_timeout(tcase, strncmp(name, "soak", 4) == 0 ? SOAK_SECONDS : TEST_SECONDS);
     tcase_add_checked_fixture(tcase, test_setup, test_teardown);
     for (int i = 0; tests[i]; i++) {
         if (i % all_parts == this_part)
@@ -144,11 +150,11 @@ static void finish(struct worker *worker, struct tally *sum) {
     fflush(stdout);
 }
 
-/* False: there is no such suite. NULL: all of them. */
+/* False: there is no such suite. NULL: all of them that are not slow. */
 static bool want(const char *name) {
     bool found = false;
     for (int i = 0; i < SUITES; i++) {
-        if (name && strcmp(suites[i].name, name) != 0)
+        if (name ? strcmp(suites[i].name, name) != 0 : suites[i].slow)
             continue;
         found = true;
         for (int part = 0; part < suites[i].parts && n_workers < WORKERS_MAX; part++)
@@ -202,5 +208,6 @@ int main(int argc, char **argv) {
     printf("All suites, in %.1f s:\n%d%%: Checks: %d, Failures: %d, Errors: %d\n",
             (double)(mono_ms() - began_ms) / 1000, sum.run ? (sum.run - failed) * 100 / sum.run : 0, sum.run,
             sum.failures, sum.errors);
+    printf("%d passed, %d failed\n", sum.run - failed, failed);
     return failed || sum.run == 0 ? EXIT_FAILURE : EXIT_SUCCESS;
 }

@@ -9,12 +9,13 @@
 #include "harness.h"
 #include "sexton.h"
 
-Suite *suite_policy(void);          /* what goes, when, and what stays */
-Suite *suite_guards(void);          /* Jobs that others look after, and names that come back */
-Suite *suite_changes(void);         /* Jobs, Namespaces and people that change their minds */
-Suite *suite_faults(void);          /* requests that go wrong */
-Suite *suite_broken(void);          /* answers that break off, or are rubbish */
-Suite *suite_silent(void);          /* answers that crawl, or never come */
+Suite *suite_policy(void);  /* what goes, when, and what stays */
+Suite *suite_guards(void);  /* Jobs that others look after, and names that come back */
+Suite *suite_changes(void); /* Jobs, Namespaces and people that change their minds */
+Suite *suite_faults(void);  /* requests that go wrong */
+Suite *suite_broken(void);  /* answers that break off, or are rubbish */
+Suite *suite_silent(void);  /* answers that crawl, or never come */
+Suite *suite_http2(void);
 Suite *suite_watching(void);        /* lists and watches that go wrong */
 Suite *suite_process(void);         /* signals and restarts */
 Suite *suite_restarts(void);        /* an API server that goes and comes back */
@@ -26,10 +27,13 @@ Suite *suite_limits(void); /* rates, and a register that does not keep up */
 Suite *suite_lease(void);  /* several controllers */
 Suite *suite_sweep(void);
 Suite *suite_plan(void);
-Suite *suite_input(void);      /* bad input of every kind */
-Suite *suite_commands(void);   /* check, history, help */
-Suite *suite_server(void);     /* what kubesim promises */
-Suite *suite_connecting(void); /* TLS, tokens, plugins, what is no API server */
+Suite *suite_input(void);    /* bad input of every kind */
+Suite *suite_commands(void); /* check, history, help */
+Suite *suite_soak(void);     /* a hundred thousand Jobs */
+Suite *suite_soak_bounds(void);
+Suite *suite_soak_minutes(void); /* what takes minutes by the clock on the wall */
+Suite *suite_server(void);       /* what kubesim promises */
+Suite *suite_connecting(void);   /* TLS, tokens, plugins, what is no API server */
 
 /* tests: NULL-terminated. */
 Suite *suite_of(const char *name, const TTest *const tests[]);

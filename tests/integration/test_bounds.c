@@ -100,10 +100,12 @@ static int64_t requests_of(const struct state *state) {
 }
 
 static void let_pass(int64_t until_ms) {
-    wait_until(clock_controllers_ms() >= until_ms);
+    while (clock_controllers_ms() < until_ms)
+        let_others_run(0);
 }
 
-static void measure(const struct state *state) {
+/* soak: time as it is, and the first minute only. */
+static void measure(const struct state *state, bool soak) {
     int64_t most_first = 0, most_later = 0;
     bounds_of(state, &most_first, &most_later);
     sim_start((const char *const[]){"--bookmark-ms", "50", NULL});
@@ -113,16 +115,18 @@ static void measure(const struct state *state) {
     }
     sim_faults(state->rules);
     configure(state->what == LEASE ? "" : WITHOUT_LEASE);
-    struct process *controller = controller_start_with_clock(0, SPEED);
+    struct process *controller = controller_start_with_clock(0, soak ? 1 : SPEED);
     wait_until(sim_fault_hits(0) >= 1);
     int64_t began_ms = clock_controllers_ms();
     /* The list that a watch needs. */
     int64_t before = state->what == WATCH ? 1 : 0;
     let_pass(began_ms + MINUTE_MS);
     int64_t first = requests_of(state) - before;
-    let_pass(began_ms + LATER_MS);
+    if (!soak)
+        let_pass(began_ms + LATER_MS);
     int64_t at_later = requests_of(state);
-    let_pass(began_ms + LATER_MS + MINUTE_MS);
+    if (!soak)
+        let_pass(began_ms + LATER_MS + MINUTE_MS);
     int64_t later = requests_of(state) - at_later, total = sim_total();
     printf("  %-44s %3" PRId64 " of %3" PRId64 " requests in the first minute, %3" PRId64 " of %3" PRId64 " later\n",
             state->name, first, most_first, later, most_later);
@@ -141,7 +145,7 @@ static void measure_all(const struct state *states, size_t n) {
     const char *only = getenv("SEXTON_TEST_STATE");
     for (size_t i = 0; i < n; i++) {
         if (!only || strstr(states[i].name, only))
-            measure(&states[i]);
+            measure(&states[i], false);
     }
 }
 
@@ -297,4 +301,44 @@ Suite *suite_bounds_of_deletions(void) {
             NULL,
     };
     return suite_of("bounds-deletions", tests);
+}
+
+/* ---- by the clock on the wall: make soak ---- */
+
+START_TEST(lists_that_fail_are_bounded_in_real_time) {
+    measure(&(const struct state){"list: 500", ON_LIST("'status': 500"), LIST, 1}, true);
+}
+END_TEST
+
+START_TEST(watches_that_end_at_once_are_bounded_in_real_time) {
+    measure(&(const struct state){"watch: ends at once after an event", ON_WATCH("'body': '" BOOKMARK "'"), WATCH, 1},
+            true);
+}
+END_TEST
+
+START_TEST(watches_that_are_too_old_are_bounded_in_real_time) {
+    measure(&(const struct state){"watch: 410 as an event", ON_WATCH("'watchGone': true"), WATCH, 2}, true);
+}
+END_TEST
+
+START_TEST(deletions_that_fail_are_bounded_in_real_time) {
+    measure(&(const struct state){"delete: 500", ON_DELETE("'status': 500"), DELETE, 2}, true);
+}
+END_TEST
+
+START_TEST(a_lease_that_cannot_be_had_is_bounded_in_real_time) {
+    measure(&(const struct state){"lease: 409 to the update", ON_LEASE("update", "'status': 409"), LEASE, 2}, true);
+}
+END_TEST
+
+Suite *suite_soak_bounds(void) {
+    const TTest *const tests[] = {
+            lists_that_fail_are_bounded_in_real_time,
+            watches_that_end_at_once_are_bounded_in_real_time,
+            watches_that_are_too_old_are_bounded_in_real_time,
+            deletions_that_fail_are_bounded_in_real_time,
+            a_lease_that_cannot_be_had_is_bounded_in_real_time,
+            NULL,
+    };
+    return suite_of("soak-bounds", tests);
 }

@@ -229,20 +229,6 @@ END_TEST
 
 /* ---- TLS ---- */
 
-static void openssl(const char *arguments) {
-    struct result result =
-            process_run(&(struct start){.argv = (const char *const[]){"/bin/sh", "-c",
-                                                format("cd '%s' && openssl %s", in_folder("."), arguments), NULL}});
-    expect(result.code == 0, "openssl %s: %s", arguments, result.err);
-}
-
-static void make_certificate(const char *name, const char *subject, const char *more) {
-    openssl(format(
-            "req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 2 -subj '/CN=%s' -keyout %s.key -out "
-            "%s.crt %s",
-            subject, name, name, more));
-}
-
 START_TEST(tls_with_a_ca_and_a_client_certificate) {
     make_certificate("server", "kubesim", "-addext subjectAltName=IP:127.0.0.1,DNS:kube.example.com");
     make_certificate("client", "me", "");

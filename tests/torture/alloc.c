@@ -7,15 +7,9 @@
 #include <string.h>
 #include <unistd.h>
 
-/* Under AddressSanitizer its allocator, so that what is used after it was freed is seen; else the C library's. */
-#if defined(__SANITIZE_ADDRESS__)
-#define SANITIZED 1
-#elif defined(__has_feature)
-#if __has_feature(address_sanitizer)
-#define SANITIZED 1
-#endif
-#endif
-#ifdef SANITIZED
+/* Under AddressSanitizer its allocator, so that what is used after it was freed is seen; else the C library's. This
+ * file itself is built without it, for it is called before the sanitizer is ready. */
+#ifdef ALLOC_ASAN
 #define REAL(function) __interceptor_##function
 #else
 #define REAL(function) __libc_##function
@@ -42,7 +36,7 @@ static atomic_flag lock = ATOMIC_FLAG_INIT;
 static enum alloc_failure failure;
 static uint64_t fail_at, traced;
 static atomic_uint_fast64_t count;
-static atomic_bool has_failed;
+static atomic_bool has_failed, begun;
 
 static void take_lock(void) {
     while (atomic_flag_test_and_set_explicit(&lock, memory_order_acquire))
@@ -116,7 +110,7 @@ static void trace(void) {
 /* The number of this allocation, 0 when it does not count; *ret_fails is set. */
 static uint64_t next_number(bool *ret_fails) {
     *ret_fails = false;
-    if (!alloc_is_armed())
+    if (!atomic_load(&begun) || !alloc_is_armed())
         return 0;
     uint64_t number = atomic_fetch_add(&count, 1) + 1;
     *ret_fails =
@@ -187,6 +181,7 @@ void alloc_begin(enum alloc_failure how, uint64_t n) {
     fail_at = n;
     atomic_store(&count, 0);
     atomic_store(&has_failed, false);
+    atomic_store(&begun, true);
 }
 
 void alloc_relent(void) {

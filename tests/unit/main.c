@@ -29,6 +29,7 @@ static const struct {
         {"lease", suite_lease},
         {"history", suite_history},
         {"store_faults", suite_store_faults},
+        {"store_stress", suite_store_stress},
         {"writer", suite_writer},
         {"cmd_history", suite_cmd_history},
 };

@@ -328,6 +328,122 @@ START_TEST(a_time_to_come_is_said_so) {
 }
 END_TEST
 
+/* ---- verify ---- */
+
+/* A deletion from beginning to end, as it should be. */
+static void fill_well(void) {
+    struct history *history = fixture_open(HISTORY_WRITE);
+    struct history_request *request = make_request(HISTORY_INTENT, "uid-1", make_run("uid-1", "1"));
+    request->at_ms = NOW_MS - 2000;
+    apply_ok(history, request);
+    apply_ok(history, make_deleted("uid-1", RUN_CAUSE_TTL, NOW_MS - 1000));
+    request = make_record("uid-2", "1");
+    request->policy.due_at_ms = NOW_MS + HOUR_MS;
+    apply_ok(history, request);
+    history_close(history);
+}
+
+START_TEST(a_register_in_which_all_is_well_verifies_with_exit_0) {
+    fill_well();
+    ck_assert_int_eq(run("verify", "--store", "STORE"), 0);
+    ck_assert_contains(out_text, "2 runs, version 2, ");
+    ck_assert_contains(out_text, "nothing is wrong");
+    ck_assert_str_eq(err_text, "");
+    ck_assert_int_eq(run("verify", "--quick", "--store", "STORE", "-o", "json"), 0);
+    json_t *json = json_loads(out_text, 0, NULL);
+    ck_assert_int_eq(json_integer_value(json_object_get(json, "runs")), 2);
+    ck_assert_uint_eq(json_array_size(json_object_get(json, "findings")), 0);
+    json_decref(json);
+}
+END_TEST
+
+START_TEST(verify_finds_rows_that_should_not_be_and_rows_left_in_between) {
+    static const struct {
+        const char *change, *check;
+        int code;
+    } cases[] = {
+            {"UPDATE runs SET deleted_at = NULL WHERE job_uid = 'uid-1'", "ended-without-time", 1},
+            {"UPDATE runs SET delete_cause = NULL WHERE job_uid = 'uid-1'", "ended-without-time", 1},
+            {"UPDATE runs SET deleted_at = 1 WHERE job_uid = 'uid-2'", "open-with-end", 1},
+            {"UPDATE runs SET delete_requested_at = NULL", "deleted-without-intent", 1},
+            {"UPDATE runs SET due_at = delete_requested_at + 1 WHERE job_uid = 'uid-1'", "deleted-early", 1},
+            {"UPDATE runs SET manifest = '{\"kind\":' WHERE job_uid = 'uid-1'", "not-json", 1},
+            {"UPDATE runs SET created_at = -1 WHERE job_uid = 'uid-1'", "no-time", 1},
+            {"UPDATE runs SET duration_ms = 7 WHERE job_uid = 'uid-1'", "no-time", 1},
+            {"UPDATE runs SET delete_state = 'deleting', delete_requested_at = 1795219200000 - 700000 WHERE job_uid = "
+             "'uid-2'",
+                    "deleting", 0},
+            {"UPDATE runs SET delete_state = 'deleting', delete_requested_at = 1795219200000 - 90000000 WHERE job_uid "
+             "= "
+             "'uid-2'",
+                    "deleting-for-long", 1},
+            {"UPDATE runs SET due_at = 1795219200000 - 4000000 WHERE job_uid = 'uid-2'", "overdue", 0},
+            {"UPDATE runs SET due_at = 1795219200000 - 90000000 WHERE job_uid = 'uid-2'", "overdue-for-long", 1},
+            {"UPDATE runs SET cluster = 'other', job_uid = 'uid-1' WHERE job_uid = 'uid-2'", "two-clusters", 0},
+            {"UPDATE runs SET recorded_at = 1795219200000 + 90000000 WHERE job_uid = 'uid-1'", "clocks", 0},
+            {"DROP INDEX runs_newest", "tables", 1},
+            {"ALTER TABLE runs ADD COLUMN theirs TEXT", "tables", 1},
+            {"CREATE INDEX theirs ON runs (reason)", "more-tables", 0},
+            {"DROP TABLE runs", "tables", 1},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        fixture_teardown();
+        fixture_setup();
+        fill_well();
+        fixture_sql(cases[i].change);
+        int code = run("verify", "--store", "STORE", "-o", "json");
+        ck_assert_msg(code == cases[i].code, "%s: exit %d: %s%s", cases[i].change, code, out_text, err_text);
+        json_t *json = json_loads(out_text, 0, NULL);
+        json_t *finding = json_array_get(json_object_get(json, "findings"), 0);
+        const char *check = json_string_value(json_object_get(finding, "check"));
+        ck_assert_msg(check && strcmp(check, cases[i].check) == 0, "%s: %s", cases[i].change, out_text);
+        ck_assert_str_eq(json_string_value(json_object_get(finding, "severity")), cases[i].code ? "problem" : "note");
+        json_decref(json);
+    }
+}
+END_TEST
+
+START_TEST(verify_tells_people_which_rows_and_what_to_do) {
+    fill();
+    fixture_sql("UPDATE runs SET annotations = NULL");
+    ck_assert_int_eq(run("verify", "--store", "STORE"), 1);
+    ck_assert_contains(out_text, "SEVERITY  CHECK");
+    ck_assert_contains(out_text, "problem   deleted-without-intent  1     ml/train");
+    ck_assert_contains(out_text, "or replaced while a deletion was under way?");
+    ck_assert_contains(out_text, "1 problem, 0 notes\n");
+}
+END_TEST
+
+START_TEST(verify_finds_damage_in_a_page_and_in_the_header) {
+    fill_well();
+    int root = atoi(fixture_sql("SELECT rootpage FROM sqlite_schema WHERE name = 'runs'"));
+    for (int page = root; page > 0; page -= root - 1) {
+        char rubbish[200];
+        memset(rubbish, 0xa5, sizeof rubbish);
+        int fd = open(fixture_path, O_WRONLY);
+        ck_assert_int_eq(pwrite(fd, rubbish, sizeof rubbish, (off_t)(page - 1) * 4096), sizeof rubbish);
+        close(fd);
+        ck_assert_int_eq(run("verify", "--store", "STORE"), 1);
+        ck_assert_contains(
+                page == 1 ? err_text : out_text, page == 1 ? "not a database at all" : "the file is damaged");
+        if (page == 1)
+            break;
+    }
+}
+END_TEST
+
+START_TEST(verify_of_no_register_is_a_usage_error) {
+    ck_assert_int_eq(run("verify", "--store", "STORE"), 2);
+    ck_assert_contains(err_text, "sexton history verify: no register at");
+    ck_assert_int_eq(run("verify", "--store", "STORE", "-o", "csv"), 2);
+    ck_assert_contains(err_text, "'csv' is not table or json");
+    ck_assert_int_eq(run("verify", "--store", ""), 2);
+    ck_assert_int_eq(run("verify", "--store", "STORE", "more"), 2);
+    ck_assert_int_eq(run("verify", "--help"), 0);
+    ck_assert_contains(out_text, "Exit code: 0 when there is no problem");
+}
+END_TEST
+
 /* ---- usage ---- */
 
 START_TEST(a_command_line_that_is_not_understood_is_a_usage_error) {
@@ -438,6 +554,11 @@ Suite *suite_cmd_history(void) {
     tcase_add_test(tests, show_prints_the_manifest_to_create_it_again);
     tcase_add_test(tests, a_run_that_is_not_on_record_is_a_failure);
     tcase_add_test(tests, a_time_to_come_is_said_so);
+    tcase_add_test(tests, a_register_in_which_all_is_well_verifies_with_exit_0);
+    tcase_add_test(tests, verify_finds_rows_that_should_not_be_and_rows_left_in_between);
+    tcase_add_test(tests, verify_tells_people_which_rows_and_what_to_do);
+    tcase_add_test(tests, verify_finds_damage_in_a_page_and_in_the_header);
+    tcase_add_test(tests, verify_of_no_register_is_a_usage_error);
     tcase_add_test(tests, a_command_line_that_is_not_understood_is_a_usage_error);
     tcase_add_test(tests, help_tells_the_options);
     tcase_add_test(tests, output_that_cannot_be_written_is_a_failure);

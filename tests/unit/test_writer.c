@@ -737,6 +737,63 @@ START_TEST(a_clock_that_runs_ahead_costs_no_records) {
 }
 END_TEST
 
+static struct loop_timer *probe_timer;
+static int64_t submitted_ms, longest_ms;
+static uint64_t probes;
+
+static void submit_probe(void *arg) {
+    (void)arg;
+    char uid[24];
+    snprintf(uid, sizeof uid, "probe%llu", (unsigned long long)probes++);
+    submitted_ms = clock_mono_ms();
+    submit(make_record(uid, "1"));
+}
+
+static void on_probe_durable(void *arg, const struct history_request *request) {
+    (void)arg;
+    (void)request;
+    int64_t took_ms = clock_mono_ms() - submitted_ms;
+    longest_ms = took_ms > longest_ms ? took_ms : longest_ms;
+    /* Counting reads all of them, so not each time. */
+    if (probes % 16 == 0 && strcmp(fixture_sql("SELECT count(*) FROM runs WHERE delete_state = 'deleted'"), "0") == 0)
+        loop_stop(told.loop);
+    else
+        loop_timer_start(probe_timer, 5);
+}
+
+/* SEXTON_PRUNE_ROWS=200000 measures a large one. */
+START_TEST(pruning_a_large_register_holds_no_commit_up) {
+    const char *rows = getenv("SEXTON_PRUNE_ROWS");
+    int64_t now_ms = clock_wall_ms();
+    char sql[1024];
+    history_close(fixture_open(HISTORY_WRITE));
+    snprintf(sql, sizeof sql,
+            "WITH RECURSIVE i(x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM i WHERE x < %d) INSERT INTO runs (cluster, "
+            "namespace, job_name, job_uid, \"trigger\", finished_at, recorded_at, delete_state, delete_cause, "
+            "deleted_at, "
+            "manifest) SELECT 'c1', 'ns' || x %% 50, 'job-' || x * 7919 %% 100000, hex(randomblob(16)), 'other', x, x, "
+            "'deleted', 'ttl', x, hex(zeroblob(2000)) FROM i",
+            rows ? atoi(rows) : 3000);
+    fixture_sql(sql);
+    struct writer_settings settings = {.location = fixture_location, .cluster = "c1", .retention_ms = HOUR_MS};
+    struct writer_handler probing = handler;
+    probing.durable = on_probe_durable;
+    ck_assert_int_eq(writer_open(told.loop, &settings, &probing, &told.writer, NULL), 0);
+    probe_timer = loop_timer_create(told.loop, submit_probe, NULL, NULL);
+    tell_server_time(now_ms);
+    loop_timer_start(probe_timer, 0);
+    int64_t began_ms = clock_mono_ms();
+    loop_run(told.loop);
+    if (rows)
+        fprintf(stderr, "pruned %s rows in %lld ms; of %llu commits meanwhile the longest took %lld ms\n", rows,
+                (long long)(clock_mono_ms() - began_ms), (unsigned long long)probes, (long long)longest_ms);
+    /* In the way of each there is one step at most, and a step is a fraction of this. */
+    ck_assert_int_lt(longest_ms, 3000);
+    ck_assert_uint_gt(probes, 3);
+    loop_timer_destroy(probe_timer);
+}
+END_TEST
+
 START_TEST(a_prune_that_fails_is_logged_and_recording_goes_on) {
     clock_use(&frozen);
     fill_for_pruning(3);
@@ -865,6 +922,7 @@ Suite *suite_writer(void) {
     tcase_add_test(tests, the_writer_may_be_closed_in_any_of_its_callbacks);
     tcase_add_test(tests, old_runs_are_pruned_between_batches);
     tcase_add_test(tests, a_clock_that_runs_ahead_costs_no_records);
+    tcase_add_test(tests, pruning_a_large_register_holds_no_commit_up);
     tcase_add_test(tests, a_prune_that_fails_is_logged_and_recording_goes_on);
     tcase_add_test(tests, everything_answered_durable_survives_kill_9);
     suite_add_tcase(suite, tests);

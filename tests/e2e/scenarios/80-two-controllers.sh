@@ -1,8 +1,9 @@
 # shellcheck shell=bash
 # Two controllers on one cluster, of which one acts: as sexton and as twin, each with a network of its own to the API
-# server, while Jobs finish all the time. The leader is killed, stopped, cut off and ended in turn.
+# server, while Jobs finish all the time. The leader is killed, stopped, cut off, forbidden the
+# lease, and ended in turn.
 
-readonly TWO_CLASSES="CASE substr(name, 1, instr(name, '-') - 1) WHEN 'ok' THEN 0 WHEN 'bad' THEN 2000 END"
+readonly TWO_CLASSES="CASE substr(name, 1, instr(name, '-') - 1) WHEN 'ok' THEN 0 WHEN 'bad' THEN 2000 WHEN 'wake' THEN 9000 END"
 declare -A TWO_PID=()
 
 scenario_of_two_with_a_register_each_only_the_leader_deletes() {
@@ -76,19 +77,23 @@ two_stream() {
 # two_turns RENEW-DEADLINE-MS
 two_turns() {
 	local turn
-	for turn in kill stop cut end; do two_turn $turn; done
+	for turn in kill stop cut forbid end; do two_turn $turn; done
 	two_over "$1"
 }
-# two_turn kill|stop|cut|end: what happens to the leader; sets TOOK_MS, from then to the first DELETE by the other
+# two_turn kill|stop|cut|forbid|end: what happens to the leader; sets TOOK_MS, from then to the first DELETE by the other
 two_turn() {
 	local old new=sexton at
 	old=$(two_leader)
 	[[ $old != sexton ]] || new=twin
-	if [[ $1 == stop ]]; then two_stop_unlocked "$old"; fi
+	if [[ $1 == stop ]]; then
+		two_wake_jobs
+		two_stop_unlocked "$old"
+	fi
 	at=$(now_ms)
 	case $1 in
 	kill) SEXTON_PID=${TWO_PID[$old]} sexton_kill ;;
 	cut) network_cut "net-$old" ;;
+	forbid) lease_forbid "$old" ;;
 	end) kill -TERM "${TWO_PID[$old]}" ;;
 	esac
 	wait_until 30 "$1: $new to delete instead of $old" two_deleted_since "$new" "$at"
@@ -97,13 +102,15 @@ two_turn() {
 	case $1 in
 	kill) two_start "$old" ;;
 	stop)
-		sleep 1 # so that more piles up in front of it
+		expect_ge "ms until they are due" 0 $((WAKE_DUE - $(now_ms)))
+		sleep_until_ms $((WAKE_DUE - 10))
 		kill -CONT "${TWO_PID[$old]}"
 		;;
 	cut)
 		sleep 1
 		network_heal "net-$old"
 		;;
+	forbid) lease_allow "$old" ;;
 	end)
 		wait_until 10 "$old to end after SIGTERM" gone "${TWO_PID[$old]}"
 		wait "${TWO_PID[$old]}" || fail "$old: exit status $? after SIGTERM"
@@ -113,6 +120,14 @@ two_turn() {
 	sleep 1.5 # in which it might do what it should not
 	alive "${TWO_PID[$old]}" || fail "$1: $old ended: $(tail -n 3 "$SCENARIO_DIR/$old/run.log")"
 	[[ $(two_leader) == "$new" ]] || fail "$1: $new leads no more"
+}
+# Jobs that are all due at one moment, WAKE_DUE. That is when the leader wakes up that was stopped: it has all of them
+# in its hands, and has to find out first that it does not lead any more.
+two_wake_jobs() {
+	jobs_create "$TWO_NS-a" wake 150 '{"annotations": {"sexton.dev/ttl-after-success": "9s"}}'
+	names "$TWO_NS-a" wake 150 | finish_bodies Complete >"$SCENARIO_DIR/wake"
+	WAKE_DUE=$(($(jq -r '.body.status.completionTime | fromdate' "$SCENARIO_DIR/wake" | sed -n 1p) * 1000 + 9000))
+	bulk_expect 200 <"$SCENARIO_DIR/wake"
 }
 # Whoever stops in the middle of a transaction holds the register: that is SQLite's, and not what this is about.
 two_stop_unlocked() {
@@ -145,4 +160,4 @@ two_over() {
 	judge_leases "$1" sexton twin
 	note "$(judged_summary | paste -sd ''); DELETEs by" "$(judged 'SELECT user, count(*) FROM del GROUP BY user' | paste -sd ,)"
 }
-two_done() { [[ -z $(jobs_list | awk -F '\t' '$3 ~ /^(ok|bad)/ {print; exit}') ]]; }
+two_done() { [[ -z $(jobs_list | awk -F '\t' '$3 ~ /^(ok|bad|wake)/ {print; exit}') ]]; }
