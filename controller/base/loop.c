@@ -2,10 +2,28 @@
 
 #include <ev.h>
 #include <stdlib.h>
+#include <unistd.h>
 
 struct loop {
     struct ev_loop *ev;
 };
+
+/* libev cannot be told that there is no memory: it would abort. Its arrays grow by doubling, with the number of timers
+ * and files, and never shrink; who has no room for that ends in order. What is on its way is settled by the next start,
+ * since its intent is on record. */
+static void *allocate(void *block, long size) {
+    static const char why[] = "sexton: out of memory: the event loop cannot go on\n";
+    if (size == 0) {
+        free(block);
+        return NULL;
+    }
+    void *result = realloc(block, (size_t)size);
+    if (!result) {
+        (void)!write(STDERR_FILENO, why, sizeof why - 1);
+        _exit(1);
+    }
+    return result;
+}
 
 /* The default loop, because only it can reap children. So there can be one struct loop at a time. */
 struct loop *loop_create(struct error *err) {
@@ -14,6 +32,7 @@ struct loop *loop_create(struct error *err) {
         error_nomem(err);
         return NULL;
     }
+    ev_set_allocator(allocate);
     loop->ev = ev_default_loop(EVFLAG_AUTO);
     if (!loop->ev) {
         error_set(err, ERROR_IO, "libev found no usable backend");

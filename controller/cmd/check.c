@@ -76,13 +76,11 @@ static const struct command_spec spec = {
 };
 
 static int set_option(void *arg, const struct option_spec *option, const char *value, struct error *err) {
-    (void)err;
     struct check_command *c = arg;
-    if (!common_set(&c->common, option, value)) {
-        config_print_reference(stdout);
-        return -1;
-    }
-    return 0;
+    if (common_set(&c->common, option, value))
+        return 0;
+    (void)!config_print_reference(stdout, err);
+    return -1; /* without an error, when it is printed */
 }
 
 static void print_line(struct check_command *c, const char *verdict, const char *what, const char *why) {
@@ -95,6 +93,8 @@ static void print_line(struct check_command *c, const char *verdict, const char 
     }
     printf("%s%s%s %s\n", c->colors ? (good ? "\033[32m" : "\033[31m") : "", good ? "ok     " : verdict,
             c->colors ? "\033[0m" : "", strbuf_text(&text));
+    if (text.no_memory)
+        error_nomem(&c->err);
     strbuf_finish(&text);
     c->missing += !good;
 }
@@ -192,7 +192,10 @@ static void ask_next(struct check_command *c) {
             .body = strbuf_text(&body),
             .arg = c,
             .done = on_review};
-    c->call = client_start(c->client, &request, &c->err);
+    if (strbuf_failed(&body))
+        error_nomem(&c->err);
+    else
+        c->call = client_start(c->client, &request, &c->err);
     strbuf_finish(&body);
     if (!c->call)
         loop_stop(c->loop);

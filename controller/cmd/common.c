@@ -60,7 +60,7 @@ int common_load_config(const struct common *common, struct config **ret, struct 
 int common_fail(const char *command, const struct error *err) {
     struct strbuf text = STRBUF_INIT(ERROR_TEXT_MAX * 5);
     text_add_escaped(&text, err->text, TEXT_ALL);
-    fprintf(stderr, "sexton %s: %s\n", command, strbuf_text(&text));
+    fprintf(stderr, "sexton %s: %s\n", command, text.no_memory ? "out of memory" : strbuf_text(&text));
     strbuf_finish(&text);
     return err->kind == ERROR_USAGE ? EXIT_USAGE : EXIT_FAILED;
 }

@@ -404,9 +404,9 @@ static const char *type_text(const struct config_option *option, char *buf, size
     return "";
 }
 
-void config_print_reference(FILE *out) {
+int config_print_reference(FILE *out, struct error *err) {
     static const char *const columns[] = {"section", "key", "type", "default", "reload", "meaning", NULL};
-    struct table *table = table_create(columns, NULL);
+    struct table *table = table_create(columns, err);
     int result = table ? 0 : -1;
     for (size_t i = 0; i < config_options_count && result == 0; i++) {
         const struct config_option *option = &config_options[i];
@@ -415,11 +415,10 @@ void config_print_reference(FILE *out) {
         const char *const cells[] = {section, option->key, type_text(option, type, sizeof type), option->preset,
                 option->reloadable ? "yes" : "no", option->help};
         for (size_t c = 0; c < sizeof cells / sizeof cells[0] && result == 0; c++)
-            result = table_add(table, cells[c], NULL);
+            result = table_add(table, cells[c], err);
     }
     if (result == 0)
-        result = table_print(table, out, false, NULL);
+        result = table_print(table, out, false, err);
     table_destroy(table);
-    if (result < 0)
-        fputs("out of memory\n", out);
+    return result;
 }

@@ -128,8 +128,7 @@ static int64_t safe_now(const struct reconcile *r) {
 
 static struct decision decide(const struct reconcile *r, const struct job *job) {
     struct guards guards = store_guards(&r->store, job, r->settings.missing_namespace);
-    if (!job_has_cronjob(job))
-        guards.recreated = recreated_count(&r->recreated, job->namespace, job->name, job->created_ms);
+    guards.recreated = recreated_count(&r->recreated, job->namespace, job->name, job->created_ms);
     return policy_decide(r->settings.policy, job, &guards, safe_now(r));
 }
 
@@ -699,12 +698,12 @@ static void accept_deletion(struct reconcile *r, struct store_entry *entry, cons
             log_text("outcome", outcome_name(job->outcome)), log_text("cause", "ttl"),
             log_time("finished", job->finished_ms));
     set_phase(r, entry, PHASE_CONFIRMING);
-    if (!terminating || entry->gone) {
+    if (!terminating) {
         submit_gone(r, entry, NULL, RUN_CAUSE_TTL);
         entry->counted = true; /* its end is told: the event has nothing to add */
     }
     if (entry->gone)
-        forget(r, entry);
+        confirmed_gone(r, entry);
 }
 
 static void on_conflict(struct reconcile *r, struct store_entry *entry, const struct reconcile_answer *answer) {
@@ -1009,10 +1008,13 @@ static void on_found(struct reconcile *r, struct store_entry *entry, const json_
         /* It is there, but not in what we watch: it left the selection, and is none of ours any more. */
         log_info("the Job is no longer selected", log_job(entry->job->namespace, entry->job->name),
                 log_text("uid", uid));
-        if (terminates && (entry->uncertain || entry->accepted) && !r->settings.one_pass) {
+        if (terminates && (entry->uncertain || entry->accepted)) {
             /* It is being deleted, perhaps because we asked: the intent stands until it is gone. */
             entry->look_first = true;
-            try_later(r, entry, RECONCILE_BACKOFF_LAST_MS);
+            if (r->settings.one_pass)
+                forget(r, entry);
+            else
+                try_later(r, entry, RECONCILE_BACKOFF_LAST_MS);
             return;
         }
         const struct run_policy kept = {.state = RUN_KEPT, .ttl_ms = RUN_UNKNOWN, .due_at_ms = TIME_NONE};

@@ -61,7 +61,12 @@ struct http_transfer {
     bool cancelled, aborted;
     bool paused; /* the taker wants no more: the next piece is refused, and libcurl keeps it */
     bool resume;
+    bool no_memory; /* for an option: it must not start without */
 };
+
+/* What else an option may be refused for is known beforehand: that this libcurl is older than it. */
+#define set_option(t, option, value) \
+    ((t)->no_memory |= curl_easy_setopt((t)->easy, (option), (value)) == CURLE_OUT_OF_MEMORY)
 
 static void on_drain(struct ev_loop *ev, ev_prepare *watcher, int events);
 
@@ -131,8 +136,9 @@ static int socket_callback(CURL *easy, curl_socket_t fd, int what, void *arg, vo
     int events = (what & CURL_POLL_IN ? EV_READ : 0) | (what & CURL_POLL_OUT ? EV_WRITE : 0);
     if (!watch) {
         watch = calloc(1, sizeof *watch);
+        /* To refuse would end all transfers of the lane, for good. Not watched, this one meets its time-out. */
         if (!watch)
-            return -1;
+            return 0;
         watch->lane = lane;
         watch->next = http->sockets;
         if (http->sockets)
@@ -331,11 +337,11 @@ static int set_body(struct http_transfer *t, const char *body, struct error *err
     if (!t->body)
         return error_nomem(err);
     t->body_len = strlen(body);
-    curl_easy_setopt(t->easy, CURLOPT_POST, 1L);
-    curl_easy_setopt(t->easy, CURLOPT_POSTFIELDSIZE_LARGE, (curl_off_t)t->body_len);
-    curl_easy_setopt(t->easy, CURLOPT_READFUNCTION, read_callback);
-    curl_easy_setopt(t->easy, CURLOPT_READDATA, t);
-    curl_easy_setopt(t->easy, CURLOPT_SEEKFUNCTION, refuse_to_rewind);
+    set_option(t, CURLOPT_POST, 1L);
+    set_option(t, CURLOPT_POSTFIELDSIZE_LARGE, (curl_off_t)t->body_len);
+    set_option(t, CURLOPT_READFUNCTION, read_callback);
+    set_option(t, CURLOPT_READDATA, t);
+    set_option(t, CURLOPT_SEEKFUNCTION, refuse_to_rewind);
     return 0;
 }
 
@@ -346,32 +352,32 @@ static int socket_options(void *arg, curl_socket_t fd, curlsocktype purpose) {
     return CURL_SOCKOPT_OK;
 }
 
-static void set_blob(CURL *easy, CURLoption option, const char *pem) {
+static void set_blob(struct http_transfer *t, CURLoption option, const char *pem) {
     struct curl_blob blob = {.data = (void *)pem, .len = strlen(pem), .flags = CURL_BLOB_COPY};
-    curl_easy_setopt(easy, option, &blob);
+    set_option(t, option, &blob);
 }
 
-static void set_target(CURL *easy, const struct http_target *target) {
+static void set_target(struct http_transfer *t, const struct http_target *target) {
     if (target->ca_pem)
-        set_blob(easy, CURLOPT_CAINFO_BLOB, target->ca_pem);
+        set_blob(t, CURLOPT_CAINFO_BLOB, target->ca_pem);
     else if (target->ca_file)
-        curl_easy_setopt(easy, CURLOPT_CAINFO, target->ca_file);
+        set_option(t, CURLOPT_CAINFO, target->ca_file);
     if (target->cert_pem)
-        set_blob(easy, CURLOPT_SSLCERT_BLOB, target->cert_pem);
+        set_blob(t, CURLOPT_SSLCERT_BLOB, target->cert_pem);
     else if (target->cert_file)
-        curl_easy_setopt(easy, CURLOPT_SSLCERT, target->cert_file);
+        set_option(t, CURLOPT_SSLCERT, target->cert_file);
     if (target->key_pem)
-        set_blob(easy, CURLOPT_SSLKEY_BLOB, target->key_pem);
+        set_blob(t, CURLOPT_SSLKEY_BLOB, target->key_pem);
     else if (target->key_file)
-        curl_easy_setopt(easy, CURLOPT_SSLKEY, target->key_file);
+        set_option(t, CURLOPT_SSLKEY, target->key_file);
     if (target->insecure) {
-        curl_easy_setopt(easy, CURLOPT_SSL_VERIFYPEER, 0L);
-        curl_easy_setopt(easy, CURLOPT_SSL_VERIFYHOST, 0L);
+        set_option(t, CURLOPT_SSL_VERIFYPEER, 0L);
+        set_option(t, CURLOPT_SSL_VERIFYHOST, 0L);
     }
     if (target->proxy_url)
-        curl_easy_setopt(easy, CURLOPT_PROXY, target->proxy_url);
+        set_option(t, CURLOPT_PROXY, target->proxy_url);
     /* A rotated CA file must count at once. */
-    curl_easy_setopt(easy, CURLOPT_CA_CACHE_TIMEOUT, 0L);
+    set_option(t, CURLOPT_CA_CACHE_TIMEOUT, 0L);
 }
 
 /* The name to ask for and to check may differ from the host in the URL: connect to the latter under the former's name.
@@ -388,8 +394,8 @@ static int set_server_name(struct http_transfer *t, const char *url, const char 
         char entry[1024];
         snprintf(entry, sizeof entry, "::%s:%s", host, port);
         t->connect_to = curl_slist_append(NULL, entry);
-        curl_easy_setopt(t->easy, CURLOPT_URL, renamed);
-        curl_easy_setopt(t->easy, CURLOPT_CONNECT_TO, t->connect_to);
+        set_option(t, CURLOPT_URL, renamed);
+        set_option(t, CURLOPT_CONNECT_TO, t->connect_to);
         result = t->connect_to ? 0 : error_nomem(err);
     } else {
         error_set(err, ERROR_USAGE, "the URL %s or the server name %s cannot be used", url, name);
@@ -408,40 +414,39 @@ static int prepare(struct http_transfer *t, const struct http_request *request, 
             return error_nomem(err);
         t->headers = list;
     }
-    CURL *easy = t->easy;
     const struct http_target *target = request->target;
-    curl_easy_setopt(easy, CURLOPT_URL, request->url);
+    set_option(t, CURLOPT_URL, request->url);
     if (target->tls_server_name && strncmp(request->url, "https:", 6) == 0 &&
             set_server_name(t, request->url, target->tls_server_name, err) < 0)
         return -1;
-    curl_easy_setopt(easy, CURLOPT_SUPPRESS_CONNECT_HEADERS, 1L);
-    curl_easy_setopt(easy, CURLOPT_PROTOCOLS_STR, "http,https");
-    curl_easy_setopt(easy, CURLOPT_HTTPHEADER, t->headers);
+    set_option(t, CURLOPT_SUPPRESS_CONNECT_HEADERS, 1L);
+    set_option(t, CURLOPT_PROTOCOLS_STR, "http,https");
+    set_option(t, CURLOPT_HTTPHEADER, t->headers);
     if (request->body && set_body(t, request->body, err) < 0)
         return -1;
-    curl_easy_setopt(easy, CURLOPT_CUSTOMREQUEST, request->method);
-    curl_easy_setopt(easy, CURLOPT_HTTP_VERSION,
+    set_option(t, CURLOPT_CUSTOMREQUEST, request->method);
+    set_option(t, CURLOPT_HTTP_VERSION,
             request->lane == HTTP_LANE_OWN ? (long)CURL_HTTP_VERSION_1_1 : (long)CURL_HTTP_VERSION_2TLS);
-    curl_easy_setopt(easy, CURLOPT_PIPEWAIT, request->lane == HTTP_LANE_OWN ? 0L : 1L);
-    curl_easy_setopt(easy, CURLOPT_NOSIGNAL, 1L);
+    set_option(t, CURLOPT_PIPEWAIT, request->lane == HTTP_LANE_OWN ? 0L : 1L);
+    set_option(t, CURLOPT_NOSIGNAL, 1L);
     /* Do not wait for a name resolver's thread when a transfer is given up: that would hold up the loop. */
-    curl_easy_setopt(easy, CURLOPT_QUICK_EXIT, 1L);
-    curl_easy_setopt(easy, CURLOPT_TIMEOUT_MS, (long)request->timeout_ms);
-    curl_easy_setopt(easy, CURLOPT_CONNECTTIMEOUT_MS, (long)HTTP_CONNECT_TIMEOUT_MS);
-    curl_easy_setopt(easy, CURLOPT_TCP_KEEPALIVE, 1L);
-    curl_easy_setopt(easy, CURLOPT_TCP_KEEPIDLE, (long)HTTP_KEEPALIVE_S);
-    curl_easy_setopt(easy, CURLOPT_TCP_KEEPINTVL, (long)HTTP_KEEPALIVE_S);
-    curl_easy_setopt(easy, CURLOPT_SOCKOPTFUNCTION, socket_options);
-    curl_easy_setopt(easy, CURLOPT_SOCKOPTDATA, t->lane);
-    curl_easy_setopt(easy, CURLOPT_WRITEFUNCTION, write_callback);
-    curl_easy_setopt(easy, CURLOPT_WRITEDATA, t);
-    curl_easy_setopt(easy, CURLOPT_HEADERFUNCTION, header_callback);
-    curl_easy_setopt(easy, CURLOPT_HEADERDATA, t);
-    curl_easy_setopt(easy, CURLOPT_ERRORBUFFER, t->failure);
-    curl_easy_setopt(easy, CURLOPT_PREREQFUNCTION, before_request);
-    curl_easy_setopt(easy, CURLOPT_PREREQDATA, t);
-    set_target(easy, target);
-    return 0;
+    set_option(t, CURLOPT_QUICK_EXIT, 1L);
+    set_option(t, CURLOPT_TIMEOUT_MS, (long)request->timeout_ms);
+    set_option(t, CURLOPT_CONNECTTIMEOUT_MS, (long)HTTP_CONNECT_TIMEOUT_MS);
+    set_option(t, CURLOPT_TCP_KEEPALIVE, 1L);
+    set_option(t, CURLOPT_TCP_KEEPIDLE, (long)HTTP_KEEPALIVE_S);
+    set_option(t, CURLOPT_TCP_KEEPINTVL, (long)HTTP_KEEPALIVE_S);
+    set_option(t, CURLOPT_SOCKOPTFUNCTION, socket_options);
+    set_option(t, CURLOPT_SOCKOPTDATA, t->lane);
+    set_option(t, CURLOPT_WRITEFUNCTION, write_callback);
+    set_option(t, CURLOPT_WRITEDATA, t);
+    set_option(t, CURLOPT_HEADERFUNCTION, header_callback);
+    set_option(t, CURLOPT_HEADERDATA, t);
+    set_option(t, CURLOPT_ERRORBUFFER, t->failure);
+    set_option(t, CURLOPT_PREREQFUNCTION, before_request);
+    set_option(t, CURLOPT_PREREQDATA, t);
+    set_target(t, target);
+    return t->no_memory ? error_nomem(err) : 0;
 }
 
 struct http_transfer *http_start(struct http *http, const struct http_request *request, struct error *err) {
@@ -464,7 +469,7 @@ struct http_transfer *http_start(struct http *http, const struct http_request *r
     if (http->transfers)
         http->transfers->previous = t;
     http->transfers = t;
-    curl_easy_setopt(t->easy, CURLOPT_PRIVATE, t);
+    set_option(t, CURLOPT_PRIVATE, t);
     t->pending = true;
     if (prepare(t, request, err) < 0) {
         transfer_free(t);

@@ -2,6 +2,8 @@
  * loop: the one thread that decides, and its timers, signals and wake-ups. A thin cover of libev, so that scenarios and
  * the simulation can put a virtual one in its place at link time.
  *
+ * Where the loop itself has no memory, the process ends with exit code 1.
+ *
  * Everything here is for the loop thread, except loop_wake_send. Callbacks may start and stop any watcher, their own
  * too.
  */

@@ -46,7 +46,7 @@ int config_set(
         struct config *config, const char *section, const char *key, const char *value, struct error *err) must_check;
 
 /* The reference, one option a line: section, key, type, default, reloadable, help. */
-void config_print_reference(FILE *out);
+int config_print_reference(FILE *out, struct error *err) must_check;
 
 /* Take the reloadable keys of fresh over into config (fresh gets the old ones, and is destroyed by the caller). Logs
  * the keys that changed and cannot be reloaded. */

@@ -1,5 +1,6 @@
 /* The paths: each command on what is on disk, each parser, the register, and its writer with loop and thread. */
 #include <errno.h>
+#include <openssl/crypto.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -211,9 +212,9 @@ static int run_config(const struct torture_path *path) {
         return tell(&err);
     printf("%s %s %lld %zu\n", config->namespaces, config->store, (long long)config->delete_qps,
             config->policy.n_sections);
-    config_print_reference(stdout);
+    int result = config_print_reference(stdout, &err);
     config_destroy(config);
-    return 0;
+    return result < 0 ? tell(&err) : 0;
 }
 
 static void print_kube_config(const struct kube_config *config) {
@@ -232,7 +233,7 @@ static void print_kube_config(const struct kube_config *config) {
 }
 
 /* Each kubeconfig that the fuzzer keeps. */
-static int run_kubeconfig(const struct torture_path *path) {
+static int parse_kubeconfig(const struct torture_path *path) {
     static char data[FILE_MAX_BYTES];
     struct kube_config *config;
     struct error err = {0};
@@ -247,6 +248,14 @@ static int run_kubeconfig(const struct torture_path *path) {
     print_kube_config(config);
     kube_config_destroy(config);
     return 0;
+}
+
+static int run_kubeconfig(const struct torture_path *path) {
+    int result = parse_kubeconfig(path);
+    torture_pause();
+    OPENSSL_thread_stop(); /* its queue of errors keeps buffers, some sixteen, to use them again */
+    torture_resume();
+    return result;
 }
 
 static int print_open(void *arg, const struct history_open_run *run, struct error *err) {

@@ -878,7 +878,8 @@ static int on_statement(unsigned what, void *arg, void *statement, void *unexpan
     (void)what;
     (void)arg;
     (void)unexpanded;
-    snprintf(asked, sizeof asked, "%s", sqlite3_sql(statement));
+    if (strstr(sqlite3_sql(statement), " FROM runs"))
+        snprintf(asked, sizeof asked, "%s", sqlite3_sql(statement));
     return 0;
 }
 
