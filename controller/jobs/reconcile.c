@@ -379,7 +379,13 @@ static void seems_gone(struct reconcile *r, struct store_entry *entry, struct ru
         settle_gone(r, entry, run);
         return;
     }
-    run_destroy(run);
+    if (run && run->outcome != OUTCOME_NONE && !entry->recorded) {
+        /* Nobody may be able to tell it again. */
+        const struct run_policy policy = {.state = RUN_KEPT, .ttl_ms = RUN_UNKNOWN, .due_at_ms = TIME_NONE};
+        entry->recorded = submit(r, HISTORY_RECORD, entry->job->uid, run, &policy, RUN_CAUSE_NONE);
+    } else {
+        run_destroy(run);
+    }
     if (r->stopped) {
         /* No time to look: its row stays open, and the next start settles it. */
         forget(r, entry);
