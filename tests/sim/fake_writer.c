@@ -173,18 +173,18 @@ static void on_answer(void *arg) {
     w->refused_tail = &w->refused;
     if (w->fails_told && !w->fails)
         tell_failure(w);
-    for (; done; done = next) {
-        next = done->next;
-        w->pending--;
-        w->handler.durable(w->handler.arg, done);
-        history_request_destroy(done);
-    }
     for (; refused; refused = next) {
         next = refused->next;
         w->pending--;
         if (w->handler.refused)
             w->handler.refused(w->handler.arg, refused, "the simulation says so");
         history_request_destroy(refused);
+    }
+    for (; done; done = next) {
+        next = done->next;
+        w->pending--;
+        w->handler.durable(w->handler.arg, done);
+        history_request_destroy(done);
     }
     if (!w->fails_told && w->fails)
         tell_failure(w);
