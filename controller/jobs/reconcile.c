@@ -911,6 +911,7 @@ int reconcile_on_job_deleted(
         }
         entry->source = source;
         entry->generation = r->generations[source];
+        remember_row(r, entry);
         entry->counted = true; /* never heard of, or heard of twice: no news for the log */
     }
     seems_gone(r, entry, run);
