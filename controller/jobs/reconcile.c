@@ -897,6 +897,7 @@ int reconcile_on_job_deleted(
     struct store_entry *entry = store_find(&r->store, job.uid);
     if (entry && entry->phase == PHASE_CONFIRMING) {
         confirmed_gone(r, entry);
+        r->ports.wake(r->ports.arg);
         return 0;
     }
     struct run *run = evidence_of(r, &job, object, template, template_len);
