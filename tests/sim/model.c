@@ -343,7 +343,8 @@ static void check_gone(const struct machine *m, int job, const struct row *row, 
     counts[COUNT_CAUSE_UNKNOWN] += first && row->fate.cause == RUN_CAUSE_UNKNOWN;
     if (row->fate.cause == RUN_CAUSE_TTL && truth->requester != m->index)
         violated(REGISTER, "machine %d says that it deleted Job number %d, and did not", m->index, job);
-    if (row->fate.cause == RUN_CAUSE_EXTERNAL && truth->requester == m->index && !world->flavor.unfaithful)
+    if (row->fate.cause == RUN_CAUSE_EXTERNAL && truth->requester == m->index && !world->flavor.unfaithful &&
+            !m->store_was_lost)
         violated(
                 REGISTER, "machine %d says that somebody else deleted Job number %d, and it was itself", m->index, job);
     if (row->fate.cause == RUN_CAUSE_NONE)
