@@ -34,7 +34,7 @@ ALL_C    := $(shell find controller include tests -name '*.[ch]' 2>/dev/null)
 
 .DEFAULT_GOAL := all
 .DELETE_ON_ERROR:
-.PHONY: FORCE all help demo run check check-variant lint coverage e2e soak bench fuzz format install uninstall clean \
+.PHONY: FORCE all help demo run check check-variant lint coverage e2e soak torture bench fuzz format install uninstall clean \
 	packages-build packages-demo packages-check packages-e2e
 
 help: ## list the targets
@@ -138,9 +138,12 @@ SANITIZE := -O1 -g -fno-omit-frame-pointer -fsanitize=address,undefined -fno-san
 check: packages-check ## build with gcc and clang, lint, and pass the tests
 	@tests/check "$(MAKE)"
 
+# gcc's sanitizers are shared libraries, which let the malloc family be replaced.
+TORTURE := $(if $(findstring clang,$(CC)),,$(BUILD)/torture $(BUILD)/torture-scenarios)
+
 # What one tree of objects is tested with.
 check-variant: $(BUILD)/sexton $(BUILD)/kubesim $(BUILD)/h2front $(SHIMS) $(BUILD)/unit $(if $(SCENARIOS),$(BUILD)/scenarios) \
-		$(if $(INTEGRATION),$(BUILD)/integration) $(FUZZ:%=$(BUILD)/replay-%)
+		$(if $(INTEGRATION),$(BUILD)/integration) $(FUZZ:%=$(BUILD)/replay-%) $(TORTURE)
 
 lint: packages-check ## clang-tidy, cppcheck, layering, clang-format
 	@tests/lint
@@ -160,6 +163,13 @@ soak: packages-check ## what takes minutes: 100,000 Jobs, silent peers and faili
 
 bench: packages-e2e all ## measurements on a real kube-apiserver and etcd
 	tests/bench/run
+
+S ?= 2000
+torture: packages-check ## fail the allocations of each path and scenario one by one: all, where there are not many more than S=2000
+	@$(MAKE) --no-print-directory -s -j$$(nproc) $(BUILD)/torture $(BUILD)/torture-scenarios $(BUILD)/kubesim
+	$(BUILD)/torture -s $(S)
+	KUBESIM_BIN=$(BUILD)/kubesim $(BUILD)/torture -s 100 'online *'
+	$(BUILD)/torture-scenarios -s $(S)
 
 T ?= 30
 fuzz: packages-check ## run each fuzz target for T=30 seconds
