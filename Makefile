@@ -34,7 +34,7 @@ ALL_C    := $(shell find controller include tests -name '*.[ch]' 2>/dev/null)
 
 .DEFAULT_GOAL := all
 .DELETE_ON_ERROR:
-.PHONY: FORCE all help demo run check check-variant lint coverage e2e soak bench fuzz format install uninstall clean \
+.PHONY: FORCE all help demo run check check-variant check-corpora lint coverage e2e soak bench fuzz format install uninstall clean \
 	packages-build packages-demo packages-check packages-e2e
 
 help: ## list the targets
@@ -135,12 +135,14 @@ run: all ## run the controller against the cluster of KUBECONFIG; deletes nothin
 
 SANITIZE := -O1 -g -fno-omit-frame-pointer -fsanitize=address,undefined -fno-sanitize-recover=all
 
-check: packages-check ## build with gcc and clang, lint, and pass the tests
+check: packages-check ## build with gcc and clang, lint, and pass the tests; under 5 minutes on two cores
 	@tests/check "$(MAKE)"
 
 # What one tree of objects is tested with.
 check-variant: $(BUILD)/sexton $(BUILD)/kubesim $(BUILD)/h2front $(SHIMS) $(BUILD)/unit $(if $(SCENARIOS),$(BUILD)/scenarios) \
 		$(if $(INTEGRATION),$(BUILD)/integration) $(FUZZ:%=$(BUILD)/replay-%)
+
+check-corpora: $(FUZZ:%=$(BUILD)/replay-%)
 
 lint: packages-check ## clang-tidy, cppcheck, layering, clang-format
 	@tests/lint

@@ -43,9 +43,21 @@ static int failed_locked(struct sqlite *sqlite, struct error *err, const char *d
             sqlite->path, doing, *holder ? holder : "another process", sqlite->busy_wait_ms / 1000);
 }
 
+/* What the operating system said. A commit that fails leaves it with the file, not with the connection. */
+static int system_errno(struct sqlite *sqlite) {
+    int why = sqlite3_system_errno(sqlite->db);
+    sqlite3_file *wal = NULL;
+    if (why == 0 && sqlite3_file_control(sqlite->db, "main", SQLITE_FCNTL_JOURNAL_POINTER, &wal) == SQLITE_OK && wal &&
+            wal->pMethods)
+        wal->pMethods->xFileControl(wal, SQLITE_FCNTL_LAST_ERRNO, &why);
+    if (why == 0)
+        sqlite3_file_control(sqlite->db, "main", SQLITE_FCNTL_LAST_ERRNO, &why);
+    return why;
+}
+
 /* The operating system refused. Its own words, unless a look at the file and its surroundings tells more. */
 static int failed_system(struct sqlite *sqlite, struct error *err, const char *doing) {
-    int why = sqlite3_system_errno(sqlite->db);
+    int why = system_errno(sqlite);
     char message[128], text[128];
     snprintf(message, sizeof message, "%s", sqlite3_errmsg(sqlite->db));
     if (path_check_surroundings(sqlite->path, err) < 0)

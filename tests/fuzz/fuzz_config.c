@@ -14,6 +14,7 @@
 #include "base/duration.h"
 #include "base/text.h"
 #include "cmd/config.h"
+#include "cmd/config_options.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
@@ -65,6 +66,55 @@ static void check_config(const struct config *config, int lines) {
     check_policy(&config->policy, lines);
 }
 
+/* The value as one would write it. Returns buf, or the text itself. */
+static const char *text_of(const struct config_option *option, const struct config *config, char buf[64]) {
+    static const char *const levels[] = {"debug", "info", "warn", "error"};
+    const void *at = (const char *)config + option->offset;
+    int64_t number = 0;
+    switch (option->kind) {
+    case KIND_TEXT:
+    case KIND_LIST:
+        return *(char *const *)at;
+    case KIND_PREFIX:
+        return at;
+    case KIND_TTL:
+        return ((const struct policy_ttl *)at)->text;
+    case KIND_BOOL:
+        return *(const bool *)at ? "true" : "false";
+    case KIND_KEEP:
+        return *(const bool *)at ? "keep" : "delete";
+    case KIND_LOG_LEVEL:
+        return levels[*(const enum log_level *)at];
+    case KIND_LOG_FORMAT:
+        return *(const enum log_format *)at == LOG_JSON ? "json" : "logfmt";
+    case KIND_NUMBER:
+    case KIND_DURATION:
+        number = *(const int64_t *)at;
+        break;
+    }
+    if (option->kind == KIND_DURATION && number == DURATION_NEVER)
+        return "never";
+    snprintf(buf, 64, option->kind == KIND_DURATION ? "%llds" : "%lld",
+            (long long)(option->kind == KIND_DURATION ? number / 1000 : number));
+    return buf;
+}
+
+/* What was understood, written out value by value, is understood to be the same. */
+static void check_again(const struct config *config) {
+    struct config *again = NULL;
+    struct error err = {0};
+    ensure(config_load(NULL, &again, &err) == 0);
+    for (size_t i = 0; i < config_options_count; i++) {
+        const struct config_option *option = &config_options[i];
+        char buf[64];
+        if (!option->preset)
+            continue; /* of a section of its own */
+        ensure(config_set(again, option->section, option->key, text_of(option, config, buf), &err) == 0);
+        ensure(config_option_equal(option, config, again));
+    }
+    config_destroy(again);
+}
+
 static void check_error(const struct error *err, const char *path) {
     size_t len = strlen(path);
     ensure(err->kind == ERROR_USAGE && strncmp(err->text, path, len) == 0 && err->text[len] == ':');
@@ -87,10 +137,12 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
         lines += data[i] == '\n';
     struct config *config = NULL;
     struct error err = {0};
-    if (config_load(path, &config, &err) == 0)
+    if (config_load(path, &config, &err) == 0) {
         check_config(config, lines);
-    else
+        check_again(config);
+    } else {
         check_error(&err, path);
+    }
     config_destroy(config);
     close(fd);
     return 0;

@@ -65,14 +65,24 @@ static int on_envelope(void *arg, const char *json, size_t len) {
     return 0;
 }
 
-/* how: 0 whole, 1 byte by byte, 2 in pieces as long as the input's own bytes say. */
+#define CUT_EVERYWHERE 64 /* bytes: inputs up to this are cut in two at every place there is */
+
+enum { WHOLE, BY_BYTE, BY_ITSELF /* in pieces as long as the input's own bytes say */, WAYS };
+
+/* how: one of these, or WAYS + n: cut in two after n bytes. */
+static size_t piece_of(int how, const char *data, size_t size, size_t at) {
+    if (how < WAYS)
+        return how == WHOLE ? size : how == BY_BYTE ? 1 : ((unsigned char)data[at] & 15u) + 1;
+    return at == 0 && how > WAYS ? (size_t)(how - WAYS) : size;
+}
+
 static void frame(const char *data, size_t size, int how, struct seen *seen) {
     const struct framer_handler handler = {.arg = seen, .item = on_item, .envelope = on_envelope};
     struct framer *framer = framer_create(&handler, NULL);
     ensure(framer);
     strbuf_init(&seen->text, 64u << 20);
     for (size_t at = 0; at < size && seen->result == 0;) {
-        size_t n = how == 0 ? size : how == 1 ? 1 : ((unsigned char)data[at] & 15u) + 1;
+        size_t n = piece_of(how, data, size, at);
         n = n < size - at ? n : size - at;
         seen->result = framer_push(framer, data + at, n, &seen->err);
         at += n;
@@ -81,6 +91,13 @@ static void frame(const char *data, size_t size, int how, struct seen *seen) {
         seen->result = framer_end(framer, &seen->err);
     ensure(seen->result == 0 || (seen->result == -1 && seen->err.text[0]));
     framer_destroy(framer);
+}
+
+/* However the bytes came: the same items, and the same error at the same place. */
+static void check_same(const struct seen *a, const struct seen *b) {
+    ensure(a->result == b->result && a->text.len == b->text.len);
+    ensure(a->text.len == 0 || memcmp(a->text.data, b->text.data, a->text.len) == 0);
+    ensure(a->err.kind == b->err.kind && strcmp(a->err.text, b->err.text) == 0);
 }
 
 static void drop(json_t *object) {
@@ -122,28 +139,28 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     ensure(text);
     if (size)
         memcpy(text, data, size);
-    struct seen seen[3] = {{.items = json_array(), .all_parsed = true}};
-    for (int how = 0; how < 3; how++) {
-        frame(text, size, how, &seen[how]);
-        ensure(seen[how].result == seen[0].result);
-        ensure(seen[how].text.len == seen[0].text.len);
-        ensure(seen[0].text.len == 0 || memcmp(seen[how].text.data, seen[0].text.data, seen[0].text.len) == 0);
-        ensure(seen[how].err.kind == seen[0].err.kind && strcmp(seen[how].err.text, seen[0].err.text) == 0);
+    struct seen seen = {.items = json_array(), .all_parsed = true};
+    frame(text, size, WHOLE, &seen);
+    int ways = WAYS + (size <= CUT_EVERYWHERE ? (int)size : 0);
+    for (int how = BY_BYTE; how < ways; how++) {
+        struct seen other = {.items = NULL};
+        frame(text, size, how, &other);
+        check_same(&seen, &other);
+        strbuf_finish(&other.text);
     }
     /* A key may be written with escapes, which the framer does not look through. */
     bool plain = !size || !memchr(text, '\\', size);
     json_t *document = size ? json_loadb(text, size, JSON_ALLOW_NUL | JSON_REJECT_DUPLICATES, NULL) : NULL;
     if (json_is_object(document)) {
         if (plain)
-            compare(document, &seen[0]);
+            compare(document, &seen);
         else
-            ensure(seen[0].result == 0 ? seen[0].all_parsed : seen[0].err.kind == ERROR_LIMIT);
+            ensure(seen.result == 0 ? seen.all_parsed : seen.err.kind == ERROR_LIMIT);
     }
     json_decref(document);
-    json_decref(seen[0].items);
-    json_decref(seen[0].envelope);
-    for (int how = 0; how < 3; how++)
-        strbuf_finish(&seen[how].text);
+    json_decref(seen.items);
+    json_decref(seen.envelope);
+    strbuf_finish(&seen.text);
     free(text);
     return 0;
 }

@@ -205,6 +205,11 @@ static void check_decision(const struct policy *policy, const struct job *job, i
     strbuf_finish(&text);
     struct run_policy row;
     policy_to_run(&decision, &row);
+    /* Never before its TTL, whatever else put it off. */
+    if (decision.action == ACTION_DELETE && decision.rule.ttl_ms != RUN_UNKNOWN)
+        ensure(decision.rule.ttl_ms <= now_ms - job->finished_ms);
+    if (decision.action == ACTION_DELETE && job->annotations.hold.state == ANNOTATION_SET)
+        ensure(job->annotations.hold.until_ms == TIME_NONE || job->annotations.hold.until_ms <= now_ms);
     ensure(text_is_utf8(row.rule, strlen(row.rule)) && text_is_utf8(row.source, strlen(row.source)));
     ensure(row.state == (decision.action == ACTION_WAIT || decision.action == ACTION_DELETE ? RUN_DUE : RUN_KEPT));
 }
@@ -225,6 +230,42 @@ static void check_run(const struct run *run, const struct job *job) {
     check_json_text(run->manifest);
 }
 
+/* The same Job, written and read again. */
+static void check_again(const json_t *json, const struct job *job) {
+    char *text = json_dumps(json, JSON_COMPACT);
+    json_t *again = text ? json_loads(text, JSON_ALLOW_NUL, NULL) : NULL;
+    struct job second;
+    struct error err = {0};
+    if (again) {
+        ensure(job_decode(again, "sexton.dev", &second, &err) == 0);
+        struct job *copy = job_copy(&second, NULL);
+        check_copy(job, copy);
+        free(copy);
+    }
+    json_decref(again);
+    free(text);
+}
+
+/* The manifest is a Job that a cluster would take: the same name, without what made it this one; and what is decided
+ * about it by annotation is decided again. */
+static void check_manifest(const struct run *run, const struct job *job) {
+    json_t *manifest = run->manifest ? json_loads(run->manifest, JSON_ALLOW_NUL, NULL) : NULL;
+    const json_t *metadata = json_object_get(manifest, "metadata");
+    if (manifest) {
+        ensure(strcmp(json_string_value(json_object_get(metadata, "name")), job->name) == 0);
+        ensure(strcmp(json_string_value(json_object_get(metadata, "namespace")), job->namespace) == 0);
+        ensure(!json_object_get(metadata, "uid") && !json_object_get(metadata, "ownerReferences"));
+        ensure(!json_object_get(metadata, "resourceVersion") && !json_object_get(manifest, "status"));
+        struct annotations annotations;
+        annotations_read(json_object_get(metadata, "annotations"), "sexton.dev", &annotations);
+        ensure(annotations.hold.until_ms == job->annotations.hold.until_ms);
+        ensure(annotations.success.ms == job->annotations.success.ms);
+        ensure(annotations.failure.ms == job->annotations.failure.ms);
+        ensure(annotations.unknown_key == job->annotations.unknown_key);
+    }
+    json_decref(manifest);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     struct bytes bytes = {.at = data, .end = data + size};
     json_t *json =
@@ -239,6 +280,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
         return 0;
     }
     check_job(&job);
+    check_again(json, &job);
     struct policy policy;
     policy_init(&policy);
     static const int64_t moments[] = {0, 1767323045000, 1767323045678, 1800000000000, 99999999999999};
@@ -256,12 +298,15 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     struct run *run =
             evidence_from_json(json, template ? template : "", template ? strlen(template) : 0, &job, &settings);
     check_run(run, &job);
+    check_manifest(run, &job);
     run_destroy(run);
     run = evidence_from_json(json, (const char *)data, size, &job, &settings);
     check_run(run, &job);
+    check_manifest(run, &job);
     run_destroy(run);
     run = evidence_from_job(&job);
     check_run(run, &job);
+    check_manifest(run, &job);
     run_destroy(run);
     free(template);
     json_decref(json);

@@ -58,6 +58,28 @@ static void check_config(const struct kube_config *config) {
         check_exec(config);
 }
 
+static void check_same_text(const char *a, const char *b) {
+    ensure(a && b ? strcmp(a, b) == 0 : a == b);
+}
+
+/* The same again, also when the current context is named. */
+static void check_again(const uint8_t *data, size_t size, const struct kube_config *config) {
+    struct kube_config *again = NULL;
+    struct error err = {0};
+    ensure(kubeconfig_parse((const char *)data, size, "/nonexistent/config", config->context, &again, &err) == 0);
+    const char *const a[] = {config->server, config->context, config->namespace, config->ca_file, config->ca_data,
+            config->tls_server_name, config->proxy_url, config->cert_file, config->cert_data, config->key_file,
+            config->key_data, config->token, config->token_file, config->username, config->password,
+            config->cluster_info};
+    const char *const b[] = {again->server, again->context, again->namespace, again->ca_file, again->ca_data,
+            again->tls_server_name, again->proxy_url, again->cert_file, again->cert_data, again->key_file,
+            again->key_data, again->token, again->token_file, again->username, again->password, again->cluster_info};
+    for (size_t i = 0; i < sizeof a / sizeof a[0]; i++)
+        check_same_text(a[i], b[i]);
+    ensure(config->insecure == again->insecure && !config->exec == !again->exec);
+    kube_config_destroy(again);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     struct kube_config *config = NULL;
     struct error err = {0};
@@ -69,6 +91,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     }
     ensure(err.kind == ERROR_NONE);
     check_config(config);
+    check_again(data, size, config);
     kube_config_destroy(config);
     return 0;
 }

@@ -89,6 +89,24 @@ static void check_escapes(const char *text) {
     strbuf_finish(&buf);
 }
 
+/* A field as of RFC 4180, read as that says, is the text. */
+static void check_csv(const char *text) {
+    struct strbuf buf = STRBUF_INIT(1u << 24), plain = STRBUF_INIT(1u << 24);
+    text_add_csv(&buf, text);
+    const char *at = strbuf_text(&buf);
+    bool quoted = *at == '"';
+    size_t len = strlen(at);
+    ensure(quoted ? len >= 2 && at[len - 1] == '"' : !strpbrk(at, ",\"\r\n"));
+    for (size_t i = quoted; i < len - quoted; i++) {
+        if (quoted && at[i] == '"')
+            ensure(at[++i] == '"' && i < len - 1);
+        strbuf_add_char(&plain, at[i]);
+    }
+    ensure(strcmp(strbuf_text(&plain), text) == 0);
+    strbuf_finish(&buf);
+    strbuf_finish(&plain);
+}
+
 static void check_annotation(const char *key, const char *text) {
     json_t *object = json_object();
     if (json_object_set_new(object, key, json_string(text)) < 0) {
@@ -139,6 +157,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     check_duration(text);
     check_timestamp(text);
     check_escapes(text);
+    check_csv(text);
     memcpy(key, "sexton.dev/", 11);
     memcpy(key + 11, text, size + 1);
     check_annotation("sexton.dev/hold", text);

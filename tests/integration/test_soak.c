@@ -145,7 +145,7 @@ START_TEST(a_hundred_thousand_jobs_leave_memory_and_descriptors_as_they_were) {
 }
 END_TEST
 
-START_TEST(what_20000_jobs_took_is_given_back_when_they_are_gone) {
+START_TEST(what_20000_jobs_took_is_used_again_when_they_are_gone) {
     wait_patiently(120000);
     memset(padding, 'x', sizeof padding - 1);
     sim_start((const char *const[]){"--watch-window", "100000", NULL});
@@ -180,7 +180,7 @@ END_TEST
 Suite *suite_soak(void) {
     const TTest *const tests[] = {
             a_hundred_thousand_jobs_leave_memory_and_descriptors_as_they_were,
-            what_20000_jobs_took_is_given_back_when_they_are_gone,
+            what_20000_jobs_took_is_used_again_when_they_are_gone,
             NULL,
     };
     return suite_of("soak", tests);

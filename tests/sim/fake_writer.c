@@ -123,7 +123,7 @@ static void apply_queue(struct writer *w, bool keep) {
             w->tail = &w->queue;
         w->queued--;
         if (!taken)
-            counts[COUNT_STORE_REFUSED]++;
+            model_refused(w->machine, request);
         add(taken ? &w->done_tail : &w->refused_tail, request);
     }
 }

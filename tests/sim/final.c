@@ -58,8 +58,8 @@ static bool differs_gone(struct machine *m, int job) {
         return MISMATCH("machine %d deleted Job number %d, and has no record of it", m->index, job);
     if (truth->told_finished[m->index] == m->boot && !row->there)
         return MISMATCH("machine %d saw Job number %d finish, and has no record of it", m->index, job);
-    /* One that had left the selection is none of ours any more. */
-    bool ours = job_is_in_scope(job) || truth->requester == m->index;
+    /* One that had left the selection is none of ours any more, until the next start. */
+    bool ours = !world->flavor.selector || truth->requester == m->index || row->fate.policy.state == RUN_DELETING;
     if (row->there && ours && row->fate.policy.state != RUN_DELETED)
         return MISMATCH("Job number %d is gone, and its row at machine %d says %s", job, m->index,
                 run_state_name(row->fate.policy.state));

@@ -305,6 +305,14 @@ void model_submits(struct machine *m, const struct history_request *request) {
         violated(AFTER_STOP, "a deletion begins after the stop of machine %d", m->index);
 }
 
+void model_refused(struct machine *m, const struct history_request *request) {
+    int job = job_of_uid(request->uid);
+    counts[COUNT_STORE_REFUSED]++;
+    trace("  register %d: refuses a request about number %d", m->index, job);
+    if (job >= 0)
+        world->jobs[job].told_finished[m->index] = 0; /* nobody may be able to tell it again */
+}
+
 static void check_run(int job, const struct run *run) {
     int entry = run->resource_version ? entry_of(run->resource_version) : -1;
     if (entry < 0 || entry_at(entry)->kind != KIND_JOB || entry_at(entry)->object != job)

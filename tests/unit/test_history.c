@@ -1123,6 +1123,7 @@ START_TEST(what_cannot_be_synced_is_an_error) {
     ck_assert_int_eq(result, -1);
     ck_assert_int_eq(err.kind, ERROR_IO);
     ck_assert_contains(err.text, "disk I/O error");
+    ck_assert_contains(err.text, "its disk fails");
 }
 END_TEST
 
