@@ -809,7 +809,8 @@ static void record(struct reconcile *r, struct store_entry *entry, const json_t 
     struct run_policy policy;
     policy_for_row(entry, &decision, &policy);
     note_decision(r, entry, &decision, false);
-    if (entry->phase == PHASE_DELETING || entry->phase == PHASE_CONFIRMING)
+    bool intended = entry->phase == PHASE_INTENT && !entry->changed;
+    if (intended || entry->phase == PHASE_DELETING || entry->phase == PHASE_CONFIRMING)
         policy.state = RUN_DELETING; /* the intent stands until the answer */
     entry->recorded = submit(r, HISTORY_RECORD, entry->job->uid, run, &policy, RUN_CAUSE_NONE);
     evaluate(r, entry);
