@@ -89,7 +89,7 @@ static struct plan_row *make_rows(const struct plan_command *c, int64_t now_ms, 
     for (const struct store_entry *entry = g->store->entries; entry; entry = entry->hh.next) {
         const struct job *job = entry->job;
         struct guards guards = store_guards(g->store, job, g->missing_namespace);
-        if (g->recreated && !job_has_cronjob(job))
+        if (g->recreated)
             guards.recreated = recreated_count(g->recreated, job->namespace, job->name, job->created_ms);
         rows[at++] = (struct plan_row){.namespace = job->namespace,
                 .name = job->name,

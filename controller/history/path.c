@@ -124,7 +124,11 @@ struct path_identity path_identify(const char *path) {
     struct stat info;
     if (stat(path, &info) < 0)
         return (struct path_identity){.there = false};
-    return (struct path_identity){.there = true, .dev = info.st_dev, .ino = info.st_ino, .size = info.st_size};
+    return (struct path_identity){.there = true,
+            .dev = info.st_dev,
+            .ino = info.st_ino,
+            .size = info.st_size,
+            .changed_ns = (int64_t)info.st_mtim.tv_sec * 1000000000 + info.st_mtim.tv_nsec};
 }
 
 int64_t path_born_ns(const char *path) {

@@ -1,6 +1,7 @@
 #include "history/sqlite.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -42,9 +43,21 @@ static int failed_locked(struct sqlite *sqlite, struct error *err, const char *d
             sqlite->path, doing, *holder ? holder : "another process", sqlite->busy_wait_ms / 1000);
 }
 
+/* What the operating system said. A commit that fails leaves it with the file, not with the connection. */
+static int system_errno(struct sqlite *sqlite) {
+    int why = sqlite3_system_errno(sqlite->db);
+    sqlite3_file *wal = NULL;
+    if (why == 0 && sqlite3_file_control(sqlite->db, "main", SQLITE_FCNTL_JOURNAL_POINTER, &wal) == SQLITE_OK && wal &&
+            wal->pMethods)
+        wal->pMethods->xFileControl(wal, SQLITE_FCNTL_LAST_ERRNO, &why);
+    if (why == 0)
+        sqlite3_file_control(sqlite->db, "main", SQLITE_FCNTL_LAST_ERRNO, &why);
+    return why;
+}
+
 /* The operating system refused. Its own words, unless a look at the file and its surroundings tells more. */
 static int failed_system(struct sqlite *sqlite, struct error *err, const char *doing) {
-    int why = sqlite3_system_errno(sqlite->db);
+    int why = system_errno(sqlite);
     char message[128], text[128];
     snprintf(message, sizeof message, "%s", sqlite3_errmsg(sqlite->db));
     if (path_check_surroundings(sqlite->path, err) < 0)
@@ -152,7 +165,7 @@ static void sqlite_close(struct history *history) {
     struct sqlite *sqlite = (struct sqlite *)history;
     for (int i = 0; i < STATEMENTS; i++)
         sqlite3_finalize(sqlite->statements[i]);
-    if (sqlite->db && is_tampered_with(sqlite))
+    if (sqlite->db && (sqlite->leave_wal || is_tampered_with(sqlite)))
         sqlite3_db_config(sqlite->db, SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1, NULL);
     else if (sqlite->db && sqlite3_db_readonly(sqlite->db, "main") == 0) {
         /* Readers may keep the WAL alive: then at least leave it empty. A file that was moved gets what is its own. */
@@ -193,9 +206,58 @@ int sqlite_check(struct history *history, struct error *err) {
         what = shm.there ? "another -shm file was put in the place of its own" : "its -shm file was moved or removed";
     if (what)
         return error_set(err, ERROR_IO, "register %s: %s while it was in use", sqlite->path, what);
+    /* Another process may have folded the WAL in; or else somebody wrote over the file: then what we remember of its
+     * pages would hide that. */
+    if (file.changed_ns != sqlite->file.changed_ns)
+        sqlite3_db_release_memory(sqlite->db);
     sqlite->file = file;
-    sqlite->wal = wal;
     return 0;
+}
+
+static int tampered_wal(struct sqlite *sqlite, struct error *err) {
+    sqlite->leave_wal = true;
+    return error_set(err, ERROR_IO, "register %s: its -wal file was written to by something else", sqlite->path);
+}
+
+/* SQLite's readers of a WAL do not look at its checksums, but whoever opens it next does, and takes nothing from the
+ * first wrong one on. */
+int sqlite_check_content(struct sqlite *sqlite, struct error *err) {
+    char beside[PATH_MAX];
+    int64_t data_version = 0;
+    struct path_identity wal = path_identify(path_beside(sqlite->path, "-wal", beside));
+    if (wal.changed_ns == sqlite->wal.changed_ns)
+        return 0;
+    if (sqlite_query_number(sqlite, "PRAGMA data_version", &data_version, err) < 0)
+        return -1;
+    if (data_version != sqlite->data_version)
+        return 0;
+    if (wal.size > 0)
+        return tampered_wal(sqlite, err);
+    /* Another process has folded all of it in, and cut it back; or somebody has just cut it: then there will be a hole
+     * at its start. */
+    sqlite->wal_is_new = true;
+    return 0;
+}
+
+int sqlite_check_new_wal(struct sqlite *sqlite, struct error *err) {
+    char beside[PATH_MAX];
+    unsigned char magic[4] = {0};
+    if (!sqlite->wal_is_new)
+        return 0;
+    sqlite->wal_is_new = false;
+    int fd = open(path_beside(sqlite->path, "-wal", beside), O_RDONLY | O_CLOEXEC);
+    bool whole = fd >= 0 && read(fd, magic, sizeof magic) == sizeof magic && magic[0] == 0x37 && magic[1] == 0x7f;
+    if (fd >= 0)
+        close(fd);
+    return whole ? 0 : tampered_wal(sqlite, err);
+}
+
+void sqlite_remember_content(struct sqlite *sqlite) {
+    char beside[PATH_MAX];
+    sqlite->file.changed_ns = path_identify(sqlite->path).changed_ns;
+    sqlite->wal.changed_ns = path_identify(path_beside(sqlite->path, "-wal", beside)).changed_ns;
+    if (sqlite_query_number(sqlite, "PRAGMA data_version", &sqlite->data_version, NULL) < 0)
+        sqlite->data_version = -1; /* then it cannot be told who wrote next */
 }
 
 static void sqlite_identify(const struct history *history, struct history_identity *ret) {
@@ -387,6 +449,7 @@ static int open_to_write(struct sqlite *sqlite, struct error *err) {
     if (sqlite_prepare_writing(sqlite, err) < 0)
         return -1;
     remember_files(sqlite);
+    sqlite_remember_content(sqlite);
     return sqlite_check(&sqlite->base, err);
 }
 

@@ -157,7 +157,7 @@ static int compare_schemas(struct verification *v, sqlite3 *these, sqlite3 *othe
     if (result == 0 && sqlite3_prepare_v2(others, "SELECT sql FROM sqlite_schema WHERE type = ?1 AND name = ?2", -1,
                                &find, NULL) != SQLITE_OK)
         result = failed(v, err);
-    while (result == 0 && find && (rc = sqlite3_step(list)) == SQLITE_ROW) {
+    while (result == 0 && find && sqlite3_step(list) == SQLITE_ROW) {
         const char *type = sqlite_read_text(list, 0), *name = sqlite_read_text(list, 1),
                    *sql = sqlite_read_text(list, 2);
         sqlite_bind_text(find, 1, type);

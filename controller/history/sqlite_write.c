@@ -208,6 +208,7 @@ static int bound_wal(struct sqlite *sqlite, struct error *err) {
     sqlite3_wal_checkpoint_v2(sqlite->db, "main", SQLITE_CHECKPOINT_TRUNCATE, NULL, NULL);
     sqlite->busy_wait_ms = wait_ms;
     sqlite->wal_tried = wal_size(sqlite);
+    sqlite_remember_content(sqlite);
     if (sqlite->wal_tried < WAL_BYTES_MAX)
         return 0;
     char shm[PATH_MAX], holder[PATH_HOLDER_MAX];
@@ -220,33 +221,54 @@ static int bound_wal(struct sqlite *sqlite, struct error *err) {
 
 /* ---- applying a chain ---- */
 
-int sqlite_apply(struct history *history, const char *cluster, const struct history_request *chain, struct error *err) {
-    struct sqlite *sqlite = (struct sqlite *)history;
-    /* Before anything is written, too: a file that somebody else has put there is not to be mixed with this one's. */
-    if (sqlite_check(history, err) < 0 || bound_wal(sqlite, err) < 0 ||
-            sqlite_exec(sqlite, "BEGIN IMMEDIATE", "begin to write", err) < 0)
+/* Before anything is written: a file that somebody else has put there is not to be mixed with this one's. */
+static int begin(struct sqlite *sqlite, struct error *err) {
+    if (sqlite_check(&sqlite->base, err) < 0 || bound_wal(sqlite, err) < 0)
         return -1;
-    int result = sqlite_check_version(sqlite, err);
-    for (; chain && result == 0; chain = chain->next)
-        result = apply_one(sqlite, cluster, chain, err);
+    return sqlite_exec(sqlite, "BEGIN IMMEDIATE", "begin to write", err);
+}
+
+/* result: of what was done since begin. */
+static int end(struct sqlite *sqlite, int result, struct error *err) {
     if (result == 0)
         result = sqlite_exec(sqlite, "COMMIT", "commit", err);
-    if (result < 0) {
-        /* Some failures have rolled back already. */
-        if (!sqlite3_get_autocommit(sqlite->db))
-            sqlite3_exec(sqlite->db, "ROLLBACK", NULL, NULL, NULL);
+    /* Some failures have rolled back already. */
+    if (result < 0 && !sqlite3_get_autocommit(sqlite->db))
+        sqlite3_exec(sqlite->db, "ROLLBACK", NULL, NULL, NULL);
+    sqlite_remember_content(sqlite);
+    if (result < 0 || sqlite_check_new_wal(sqlite, err) < 0)
         return -1;
-    }
-    return sqlite_check(history, err);
+    return sqlite_check(&sqlite->base, err);
+}
+
+static int check_tables(struct sqlite *sqlite, struct error *err) {
+    return sqlite_check_content(sqlite, err) < 0 ? -1 : sqlite_check_version(sqlite, err);
+}
+
+int sqlite_apply(struct history *history, const char *cluster, const struct history_request *chain, struct error *err) {
+    struct sqlite *sqlite = (struct sqlite *)history;
+    if (begin(sqlite, err) < 0)
+        return -1;
+    int result = check_tables(sqlite, err);
+    for (; chain && result == 0; chain = chain->next)
+        result = apply_one(sqlite, cluster, chain, err);
+    return end(sqlite, result, err);
 }
 
 int sqlite_prune(struct history *history, int64_t before_ms, int limit, int *ret_pruned, struct error *err) {
     struct sqlite *sqlite = (struct sqlite *)history;
     sqlite3_stmt *statement = sqlite->statements[STATEMENT_PRUNE];
-    sqlite3_bind_int64(statement, 1, before_ms);
-    sqlite3_bind_int(statement, 2, limit);
-    if (finish_change(sqlite, statement, err) < 0)
+    if (begin(sqlite, err) < 0)
         return -1;
-    *ret_pruned = sqlite3_changes(sqlite->db);
+    int result = check_tables(sqlite, err), pruned = 0;
+    if (result == 0) {
+        sqlite3_bind_int64(statement, 1, before_ms);
+        sqlite3_bind_int(statement, 2, limit);
+        result = finish_change(sqlite, statement, err);
+        pruned = sqlite3_changes(sqlite->db);
+    }
+    if (end(sqlite, result, err) < 0)
+        return -1;
+    *ret_pruned = pruned;
     return 0;
 }

@@ -48,6 +48,7 @@ struct reconcile {
     int64_t paused_until_ms; /* monotonic */
     struct backoff pause;
     int pauses_in_row; /* without a deletion that worked in between */
+    bool troubled;     /* since a pause began, no answer was a sound one: one request at a time finds out */
     bool pause_told, no_date_told;
     struct reconcile_counts counts; /* the running ones: recorded, deleted, would_delete, failed */
 };
@@ -128,8 +129,7 @@ static int64_t safe_now(const struct reconcile *r) {
 
 static struct decision decide(const struct reconcile *r, const struct job *job) {
     struct guards guards = store_guards(&r->store, job, r->settings.missing_namespace);
-    if (!job_has_cronjob(job))
-        guards.recreated = recreated_count(&r->recreated, job->namespace, job->name, job->created_ms);
+    guards.recreated = recreated_count(&r->recreated, job->namespace, job->name, job->created_ms);
     return policy_decide(r->settings.policy, job, &guards, safe_now(r));
 }
 
@@ -379,7 +379,13 @@ static void seems_gone(struct reconcile *r, struct store_entry *entry, struct ru
         settle_gone(r, entry, run);
         return;
     }
-    run_destroy(run);
+    if (run && run->outcome != OUTCOME_NONE && !entry->recorded) {
+        /* Nobody may be able to tell it again. */
+        const struct run_policy policy = {.state = RUN_KEPT, .ttl_ms = RUN_UNKNOWN, .due_at_ms = TIME_NONE};
+        entry->recorded = submit(r, HISTORY_RECORD, entry->job->uid, run, &policy, RUN_CAUSE_NONE);
+    } else {
+        run_destroy(run);
+    }
     if (r->stopped) {
         /* No time to look: its row stays open, and the next start settles it. */
         forget(r, entry);
@@ -414,8 +420,12 @@ static void refill_tokens(struct reconcile *r, int64_t now_ms) {
         r->tokens_milli = full;
 }
 
+static bool may_request(const struct reconcile *r) {
+    return !r->stopped && r->in_flight < (r->troubled ? 1 : r->settings.max_in_flight);
+}
+
 static bool has_slot(const struct reconcile *r) {
-    return r->recording && !r->stopped && reconcile_leads(r) && r->in_flight < r->settings.max_in_flight;
+    return r->recording && reconcile_leads(r) && may_request(r);
 }
 
 static bool may_start(struct reconcile *r, int64_t mono_ms) {
@@ -596,6 +606,7 @@ static void end_pass(struct reconcile *r, const char *why) {
 
 /* Stop all deletions for a while: the API server is in trouble, or says so. */
 static void pause_all(struct reconcile *r, int64_t retry_after_ms, const char *why) {
+    r->troubled = true;
     if (retry_after_ms < 0 && clock_mono_ms() < r->paused_until_ms)
         return; /* one of many that were in flight at the same bad moment */
     int64_t wait_ms = retry_after_ms >= 0 ? retry_after_ms : backoff_take(&r->pause);
@@ -699,12 +710,12 @@ static void accept_deletion(struct reconcile *r, struct store_entry *entry, cons
             log_text("outcome", outcome_name(job->outcome)), log_text("cause", "ttl"),
             log_time("finished", job->finished_ms));
     set_phase(r, entry, PHASE_CONFIRMING);
-    if (!terminating || entry->gone) {
+    if (!terminating) {
         submit_gone(r, entry, NULL, RUN_CAUSE_TTL);
         entry->counted = true; /* its end is told: the event has nothing to add */
     }
     if (entry->gone)
-        forget(r, entry);
+        confirmed_gone(r, entry);
 }
 
 static void on_conflict(struct reconcile *r, struct store_entry *entry, const struct reconcile_answer *answer) {
@@ -727,6 +738,8 @@ void reconcile_on_delete(struct reconcile *r, const char *uid, const struct reco
     if (!entry || entry->phase != PHASE_DELETING)
         return;
     int status = answer->status;
+    if (status / 100 == 2 || status == 403 || status == 404 || status == 409)
+        r->troubled = false;
     if (answer->withheld && !entry->gone) {
         take_back(r, entry);
     } else if (status == 200 || status == 202) {
@@ -1009,10 +1022,13 @@ static void on_found(struct reconcile *r, struct store_entry *entry, const json_
         /* It is there, but not in what we watch: it left the selection, and is none of ours any more. */
         log_info("the Job is no longer selected", log_job(entry->job->namespace, entry->job->name),
                 log_text("uid", uid));
-        if (terminates && (entry->uncertain || entry->accepted) && !r->settings.one_pass) {
+        if (terminates && (entry->uncertain || entry->accepted)) {
             /* It is being deleted, perhaps because we asked: the intent stands until it is gone. */
             entry->look_first = true;
-            try_later(r, entry, RECONCILE_BACKOFF_LAST_MS);
+            if (r->settings.one_pass)
+                forget(r, entry);
+            else
+                try_later(r, entry, RECONCILE_BACKOFF_LAST_MS);
             return;
         }
         const struct run_policy kept = {.state = RUN_KEPT, .ttl_ms = RUN_UNKNOWN, .due_at_ms = TIME_NONE};
@@ -1055,6 +1071,8 @@ void reconcile_on_get(struct reconcile *r, const char *uid, const struct reconci
     struct store_entry *entry = store_find(&r->store, uid);
     if (!entry || entry->phase != PHASE_LOOKING)
         return;
+    if (answer->status == 200 || answer->status == 404)
+        r->troubled = false;
     if (answer->status == 200 && answer->body) {
         on_found(r, entry, answer->body);
     } else if (answer->status == 404) {
@@ -1135,7 +1153,7 @@ static void run_retries(struct reconcile *r, int64_t mono_ms) {
     for (struct heap_node *node; (node = heap_peek(&r->retry)) && node->key <= mono_ms;) {
         struct store_entry *entry = ENTRY_OF(node, retry);
         bool must_look = entry->look_first || entry->ghost;
-        if (must_look && (r->stopped || r->in_flight >= r->settings.max_in_flight || mono_ms < r->paused_until_ms))
+        if (must_look && (!may_request(r) || mono_ms < r->paused_until_ms))
             return;
         heap_remove(&r->retry, &entry->retry);
         if (must_look)

@@ -24,6 +24,7 @@ struct reflector {
     char *path, *query;
     bool list_only;
     int attempts, failures;
+    int expired; /* 410s since the last healthy time */
 
     enum state state;
     struct client_call *call;
@@ -136,6 +137,7 @@ static void forget_list(struct reflector *r) {
 
 /* A new list. The first one after a healthy time comes at once; when 410 comes again and again, a backoff slows it. */
 static void list_again(struct reflector *r, const char *doing, const char *message) {
+    bool first = r->expired++ == 0;
     forget_list(r);
     if (r->failures == 0) {
         r->failures++;
@@ -143,6 +145,9 @@ static void list_again(struct reflector *r, const char *doing, const char *messa
         loop_timer_start(r->timer, 0);
         return;
     }
+    /* Who says 410 is well, whatever was before; but one that says it again and again is not. */
+    if (first)
+        backoff_reset(&r->backoff);
     fail(r, doing, 410, message, 0);
 }
 
@@ -300,7 +305,7 @@ static void on_watch_ended(void *arg, const struct client_answer *answer) {
     int64_t lasted_ms = r->opened_ms ? clock_mono_ms() - r->opened_ms : 0;
     if (r->opened_ms && lasted_ms >= REFLECTOR_HEALTHY_MS) {
         backoff_reset(&r->backoff);
-        r->failures = 0;
+        r->failures = r->expired = 0;
     }
     if (r->gone || answer->status == 410) {
         list_again(r, "watch", "the resourceVersion is too old");

@@ -35,6 +35,7 @@ struct path_identity {
     dev_t dev;
     ino_t ino;
     off_t size;
+    int64_t changed_ns; /* when its content was */
 };
 struct path_identity path_identify(const char *path);
 /* When it was made, in ns; 0 when that is not known. The number of a file that is gone may be given to another. */

@@ -42,6 +42,9 @@ struct sqlite {
     char *path;
     sqlite3_stmt *statements[STATEMENTS]; /* for writing */
     struct path_identity file, wal, shm;  /* for writing: what was opened */
+    int64_t data_version;                 /* SQLite's: changes when others commit */
+    bool wal_is_new;                      /* it was cut back to nothing by someone */
+    bool leave_wal;                       /* it was tampered with, and must not get into the file */
     bool created;                         /* its tables were made by this connection */
     off_t wal_tried;                      /* the WAL's size when folding it in was last insisted on */
     int busy_wait_ms;
@@ -60,6 +63,12 @@ int sqlite_prepare(struct sqlite *sqlite, const struct strbuf *sql, unsigned fla
 
 /* Whether what is open is what stands at the path: the file, its WAL and its shared memory. */
 int sqlite_check(struct history *history, struct error *err) must_check;
+/* In a transaction: whether the WAL is as SQLite left it, whoever used it. */
+int sqlite_check_content(struct sqlite *sqlite, struct error *err) must_check;
+/* After a commit: the same for one that began with it. */
+int sqlite_check_new_wal(struct sqlite *sqlite, struct error *err) must_check;
+/* After we wrote. */
+void sqlite_remember_content(struct sqlite *sqlite);
 /* In a transaction: whether its tables are of the version that we know. */
 int sqlite_check_version(struct sqlite *sqlite, struct error *err) must_check;
 

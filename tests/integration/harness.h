@@ -13,9 +13,9 @@
 #include <stdint.h>
 #include <stdnoreturn.h>
 
-#define WAIT_MS 15000 /* for what takes milliseconds when nothing else goes on; less than a test may take */
+#define WAIT_MS 25000 /* for what takes milliseconds when nothing else goes on; less than a test may take */
 #define SOAK_SECONDS 3600
-#define TEST_SECONDS 45 /* for a whole test, on a busy machine and with sanitizers */
+#define TEST_SECONDS 60 /* for a whole test, on a busy machine and with sanitizers */
 
 #define test_fail(...) test_fail_at(__FILE__, __LINE__, NULL, __VA_ARGS__)
 /* Like ck_assert_msg, and shows what the processes wrote. */
@@ -31,10 +31,11 @@
 #define wait_until(condition) \
     do { \
         int64_t deadline_ms_ = mono_ms() + wait_ms(); \
+        int looks_ = 0; \
         while (!(condition)) { \
             if (mono_ms() > deadline_ms_) \
                 test_fail("waited in vain for '%s'", #condition); \
-            let_others_run(); \
+            let_others_run(looks_++); \
         } \
     } while (0)
 
@@ -50,8 +51,8 @@ int64_t wait_ms(void);
 void wait_patiently(int64_t ms);
 int64_t mono_ms(void);
 int64_t wall_ms(void);
-/* A moment, between two looks at a condition. */
-void let_others_run(void);
+/* A moment, between two looks at a condition; longer after many. */
+void let_others_run(int looks);
 
 const char *format(const char *text, ...) __attribute__((format(printf, 1, 2)));
 /* The same with every ' made a ", so that JSON can be read within C. */

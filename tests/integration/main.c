@@ -52,6 +52,7 @@ static const struct {
         {"broken", suite_broken, 2, false},
         {"silent", suite_silent, 2, false},
         {"http2", suite_http2, 2, false},
+        {"store", suite_store, 3, false},
         {"limits", suite_limits, 2, false},
         {"faults", suite_faults, 4, false},
         {"changes", suite_changes, 2, false},

@@ -111,6 +111,7 @@ static void proxy_accept(int listener, int port) {
     while (pair < pairs + PAIRS_MAX && pair->client >= 0)
         pair++;
     int client = accept(listener, NULL, NULL), on = 1;
+    order->connections++;
     const struct sockaddr_in address = {
             .sin_family = AF_INET, .sin_port = htons((uint16_t)port), .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
     int server = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
@@ -122,7 +123,6 @@ static void proxy_accept(int listener, int port) {
     setsockopt(client, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
     setsockopt(server, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
     *pair = (struct pair){.client = client, .server = server, .serial = order->serial};
-    order->connections++;
 }
 
 static _Noreturn void proxy_run(int listener, int port) {

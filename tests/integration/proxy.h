@@ -21,5 +21,5 @@ void proxy_start(void);
 void proxy_cut(const char *match, enum proxy_action action, int64_t after, int times);
 /* Connections that were cut. */
 int proxy_cuts(void);
-/* ... and that there ever were. */
+/* ... and that came, whether the server could be reached or not. */
 int proxy_connections(void);

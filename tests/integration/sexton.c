@@ -132,6 +132,19 @@ struct process *controller_start_with_clocks(int64_t offset_ms, int64_t speed, c
                     format("ASAN_OPTIONS=%s:verify_asan_link_order=0", sanitizer ? sanitizer : ""), NULL}});
 }
 
+struct process *controller_start_with_disk(void) {
+    const char *argv[ARGUMENTS_MAX] = {0}, *sanitizer = getenv("ASAN_OPTIONS");
+    fill(argv, "run", (const char *const[]){NULL});
+    return process_start(&(struct start){.argv = argv,
+            .env = (const char *const[]){format("LD_PRELOAD=%s", shim("disk")),
+                    format("SEXTON_TEST_DISK=%s", in_folder("disk")),
+                    format("ASAN_OPTIONS=%s:verify_asan_link_order=0", sanitizer ? sanitizer : ""), NULL}});
+}
+
+void disk_fail(const char *error) {
+    write_file("disk", error);
+}
+
 void wait_until_synced(struct process *controller) {
     wait_until(has_logged(controller, "msg=\"in sync\"") || process_has_ended(controller));
     wait_until(sim_open_watches("jobs") > 0 || process_has_ended(controller));

@@ -37,6 +37,9 @@ void clock_speed(int64_t speed);
 void clock_hurry_tcp(int64_t factor);
 /* Monotonic, as the controller sees it. */
 int64_t clock_controllers_ms(void);
+/* With a disk that can be made to fail: "EIO", "ENOSPC", "EROFS", and "" for well again. */
+struct process *controller_start_with_disk(void);
+void disk_fail(const char *error);
 /* ... until it knows all there is, and watches. */
 void wait_until_synced(struct process *controller);
 bool has_logged(struct process *controller, const char *part);

@@ -17,6 +17,7 @@
 #include "jobs/reconcile.h"
 #undef job
 
+#include "proxy.h"
 #include "suites.h"
 
 #define SPEED 150
@@ -101,7 +102,7 @@ static int64_t requests_of(const struct state *state) {
 
 static void let_pass(int64_t until_ms) {
     while (clock_controllers_ms() < until_ms)
-        let_others_run();
+        let_others_run(0);
 }
 
 /* soak: time as it is, and the first minute only. */
@@ -128,8 +129,10 @@ static void measure(const struct state *state, bool soak) {
     if (!soak)
         let_pass(began_ms + LATER_MS + MINUTE_MS);
     int64_t later = requests_of(state) - at_later, total = sim_total();
-    printf("  %-44s %3" PRId64 " of %3" PRId64 " requests in the first minute, %3" PRId64 " of %3" PRId64 " later\n",
-            state->name, first, most_first, later, most_later);
+    printf("  %-44s %3" PRId64 " of %3" PRId64 " requests in the first minute", state->name, first, most_first);
+    if (!soak)
+        printf(", %3" PRId64 " of %3" PRId64 " later", later, most_later);
+    putchar('\n');
     expect(first <= most_first, "%s: %" PRId64 " requests in the first minute, not at most %" PRId64, state->name,
             first, most_first);
     expect(later <= most_later, "%s: %" PRId64 " requests in a later minute, not at most %" PRId64, state->name, later,
@@ -258,6 +261,32 @@ START_TEST(a_server_that_is_none_is_asked_a_bounded_number_of_times_a_minute) {
 }
 END_TEST
 
+START_TEST(a_server_that_is_down_is_called_a_bounded_number_of_times_a_minute) {
+    sim_start(NULL);
+    configure(WITHOUT_LEASE);
+    proxy_start();
+    struct process *controller = controller_start_with_clock(0, 1);
+    wait_until_synced(controller);
+    wait_until(sim_open_watches("namespaces") > 0 && sim_open_watches("cronjobs") > 0);
+    int before = proxy_connections();
+    clock_speed(SPEED);
+    int64_t began_ms = clock_controllers_ms();
+    sim_signal(SIGKILL);
+    let_pass(began_ms + MINUTE_MS);
+    int first = proxy_connections() - before;
+    let_pass(began_ms + LATER_MS);
+    int at_later = proxy_connections();
+    let_pass(began_ms + LATER_MS + MINUTE_MS);
+    int later = proxy_connections() - at_later;
+    printf("  %-44s %3d of %3d connections in the first minute, %3d of %3d later\n", "everything: nobody there", first,
+            (int)(3 * REFLECTOR_TRIES), later, (int)(3 * REFLECTOR_TRIES_LATER));
+    /* Three watches. */
+    expect(first >= 3 && first <= 3 * REFLECTOR_TRIES, "%d connections in the first minute", first);
+    expect(later <= 3 * REFLECTOR_TRIES_LATER, "%d connections in a later minute", later);
+    controller_stop(controller);
+}
+END_TEST
+
 #define ON_LEASE(verb, action) "[{'match': {'verb': '" verb "', 'resource': 'leases'}, 'action': {" action "}}]"
 
 START_TEST(a_lease_that_cannot_be_had_is_asked_for_a_bounded_number_of_times_a_minute) {
@@ -287,6 +316,7 @@ Suite *suite_bounds_of_watches(void) {
     const TTest *const tests[] = {
             a_watch_that_is_refused_is_asked_for_a_bounded_number_of_times_a_minute,
             a_watch_that_is_broken_is_asked_for_a_bounded_number_of_times_a_minute,
+            a_server_that_is_down_is_called_a_bounded_number_of_times_a_minute,
             NULL,
     };
     return suite_of("bounds-watches", tests);

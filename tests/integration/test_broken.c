@@ -104,7 +104,7 @@ START_TEST(a_watch_that_is_silent_for_good_is_given_up_at_its_own_deadline_and_l
     struct job job = put_job(.name = "unseen", .ended_s = 60);
     int64_t began_ms = clock_controllers_ms();
     clock_speed(SPEED);
-    wait_until(has_logged(controller, "watch failed"));
+    wait_until(has_logged(controller, "msg=\"watch failed\" resource=jobs"));
     clock_speed(1);
     int64_t took_ms = clock_controllers_ms() - began_ms;
     /* timeoutSeconds is 300 to 600, and its grace 15 s. */

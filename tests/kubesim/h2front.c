@@ -6,7 +6,7 @@
  * other, each whole, but for DELETEs while a --cut is left: these wait until `held` of them are in flight on one
  * connection. Then the first `done` are passed on, and
  *   goaway    GOAWAY says that the last of these was the last; they are answered, the others never
- *   graceful  GOAWAY says that no more shall come; all of them are passed on and answered
+ *   graceful  GOAWAY says that no more shall come; all of them are passed on and answered, and what was on its way
  *   rst       none is answered: RST_STREAM with INTERNAL_ERROR to the first, REFUSED_STREAM to the others
  *   close     none is answered: the connection is reset
  */
@@ -318,7 +318,7 @@ static void cut_held(struct connection *c) {
     c->held_count = 0;
     if (front.cut == CUT_CLOSE)
         reset_connection(c);
-    c->over = answered;
+    c->over = front.cut == CUT_GOAWAY;
 }
 
 static void request_complete(struct connection *c, struct stream *stream) {

@@ -29,6 +29,7 @@ enum fault {
 
 struct http {
     struct machine *machine;
+    int64_t patience_ms[2]; /* by lane: what was not acknowledged for so long is thrown away */
 };
 
 struct http_transfer {
@@ -49,7 +50,7 @@ struct http_transfer {
     struct reply reply;
     size_t passed;
     int marks_passed;
-    int64_t started_ms, date_ms, date_epoch;
+    int64_t started_ms, left_ms, patience_ms, date_ms, date_epoch;
     const char *failure; /* what the deadline tells */
     bool open;           /* its process wants to know */
     bool busy, dead;     /* in its own callback; and over by then */
@@ -84,7 +85,7 @@ struct http *http_create(struct loop *loop, struct error *err) {
     if (!http)
         error_nomem(err);
     else
-        http->machine = world->running;
+        *http = (struct http){.machine = world->running, .patience_ms = {TCP_PATIENCE_MS, TCP_PATIENCE_MS}};
     return http;
 }
 
@@ -138,6 +139,10 @@ void http_destroy(struct http *http) {
     free(http);
 }
 
+void http_set_user_timeout(struct http *http, enum http_lane lane, int64_t timeout_ms) {
+    http->patience_ms[lane] = timeout_ms;
+}
+
 int http_status(const struct http_transfer *t) {
     return t->result.status;
 }
@@ -175,6 +180,7 @@ struct http_transfer *http_start(struct http *http, const struct http_request *r
                     .sent_ms = clock_mono_ms(),
                     .answered_ms = TIME_NONE},
             .started_ms = world->now_ms,
+            .patience_ms = http->patience_ms[request->lane],
             .date_ms = TIME_NONE,
             .open = true};
     if (world->transfers)
@@ -247,7 +253,7 @@ static bool is_cut(struct http_transfer *t) {
     int64_t left_ms = t->machine->cut_until_ms - world->now_ms;
     if (left_ms <= 0)
         return false;
-    if (left_ms <= TCP_PATIENCE_MS)
+    if (t->stage == TRAVELLING ? t->machine->cut_until_ms - t->left_ms <= t->patience_ms : left_ms <= TCP_PATIENCE_MS)
         plan(t, t->stage, left_ms + chance_range(0, 200));
     else
         get_stuck(t, "Connection timed out", TCP_PATIENCE_MS + chance_range(0, KEEPALIVE_MS));
@@ -296,6 +302,7 @@ static void leave(struct http_transfer *t) {
     if (is_withheld(t))
         return;
     t->left = true;
+    t->left_ms = world->now_ms;
     model_leaves(t->machine, &t->route, t->body);
     plan(t, TRAVELLING, latency_ms());
 }

@@ -123,7 +123,7 @@ static void apply_queue(struct writer *w, bool keep) {
             w->tail = &w->queue;
         w->queued--;
         if (!taken)
-            counts[COUNT_STORE_REFUSED]++;
+            model_refused(w->machine, request);
         add(taken ? &w->done_tail : &w->refused_tail, request);
     }
 }
@@ -255,16 +255,45 @@ int writer_each_open(struct writer *w, const char *cluster,
     return 0;
 }
 
+/* The next name after job that was not told of before; its rows in the order of their deletion, for Jobs of one name
+ * follow each other. */
+static int tell_recreated(struct writer *w, int first, int64_t since_ms, int min_rows,
+        int (*each)(void *arg, const struct history_recreated_run *run, struct error *err), void *arg,
+        struct error *err) {
+    int rows = 0;
+    for (int pass = 0; pass < 2; pass++) {
+        for (int job = first; job < world->n_jobs && job < w->machine->n_rows; job++) {
+            const struct row *row = &w->machine->rows[job];
+            const struct truth_job *truth = &world->jobs[job], *name = &world->jobs[first];
+            bool same = truth->namespace == name->namespace && strcmp(truth->name, name->name) == 0;
+            if (!same || !row->there || row->fate.cause != RUN_CAUSE_TTL || row->fate.deleted_at_ms < since_ms)
+                continue;
+            const struct history_recreated_run run = {.namespace = namespace_names[truth->namespace],
+                    .job_name = truth->name,
+                    .created_at_ms = job_state(job)->created_ms,
+                    .deleted_at_ms = row->fate.deleted_at_ms};
+            rows += pass == 0;
+            if (pass == 1 && rows >= min_rows && each(arg, &run, err) < 0)
+                return -1;
+        }
+    }
+    return 0;
+}
+
 int writer_each_recreated(struct writer *w, const char *cluster, int64_t since_ms, int min_rows,
         int (*each)(void *arg, const struct history_recreated_run *run, struct error *err), void *arg,
         struct error *err) {
-    (void)w;
     (void)cluster;
-    (void)since_ms;
-    (void)min_rows;
-    (void)each;
-    (void)arg;
-    (void)err;
+    if (is_bad(w->machine))
+        return error_set(err, ERROR_IO, "the register cannot be read");
+    for (int job = 0; world->flavor.recreate_limit && job < world->n_jobs; job++) {
+        bool first = job_state(job)->owner != OWNER_CRONJOB;
+        for (int other = 0; other < job && first; other++)
+            first = world->jobs[job].namespace != world->jobs[other].namespace ||
+                    strcmp(world->jobs[job].name, world->jobs[other].name) != 0;
+        if (first && tell_recreated(w, job, since_ms, min_rows, each, arg, err) < 0)
+            return -1;
+    }
     return 0;
 }
 
@@ -273,6 +302,11 @@ int writer_set_cluster(struct writer *w, const char *cluster, struct error *err)
     (void)cluster;
     (void)err;
     return 0;
+}
+
+void writer_set_skew(struct writer *w, const struct skew *skew) {
+    (void)w;
+    (void)skew;
 }
 
 void writer_set_retention(struct writer *w, int64_t retention_ms) {

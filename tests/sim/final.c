@@ -1,5 +1,6 @@
 /* What must be true when all is well again and time has passed. */
 #include <stdio.h>
+#include <string.h>
 
 #include "cluster.h"
 #include "machine.h"
@@ -57,12 +58,22 @@ static bool differs_gone(struct machine *m, int job) {
         return MISMATCH("machine %d deleted Job number %d, and has no record of it", m->index, job);
     if (truth->told_finished[m->index] == m->boot && !row->there)
         return MISMATCH("machine %d saw Job number %d finish, and has no record of it", m->index, job);
-    /* One that had left the selection is none of ours any more. */
-    bool ours = job_is_in_scope(job) || truth->requester == m->index;
+    /* One that had left the selection is none of ours any more, until the next start. */
+    bool ours = !world->flavor.selector || truth->requester == m->index || row->fate.policy.state == RUN_DELETING;
     if (row->there && ours && row->fate.policy.state != RUN_DELETED)
         return MISMATCH("Job number %d is gone, and its row at machine %d says %s", job, m->index,
                 run_state_name(row->fate.policy.state));
     return false;
+}
+
+/* Its name was deleted by us and created again so often that it may be backed off from. */
+static bool comes_again(int job) {
+    int times = 0;
+    for (int other = 0; world->flavor.recreate_limit && other < job; other++) {
+        const struct truth_job *a = &world->jobs[job], *b = &world->jobs[other];
+        times += b->requester >= 0 && a->namespace == b->namespace && strcmp(a->name, b->name) == 0;
+    }
+    return times > 0 && times >= world->flavor.recreate_limit;
 }
 
 static bool differs(void) {
@@ -80,9 +91,9 @@ static bool differs(void) {
         struct verdict verdict = {.stays = true};
         if (!gone)
             verdict = oracle_judge(job_state(job), world->jobs[job].namespace, around(job), &world->settings);
-        if (!verdict.stays)
+        if (!verdict.stays && !comes_again(job))
             return MISMATCH("Job number %d is due, and still there", job);
-        for (int i = 0; i < world->flavor.machines; i++) {
+        for (int i = 0; i < world->flavor.machines && verdict.stays; i++) {
             struct machine *m = &world->machines[i];
             if (gone ? differs_gone(m, job) : differs_alive(m, job))
                 return true;

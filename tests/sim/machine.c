@@ -112,6 +112,7 @@ struct config *settings_make_config(const struct settings *settings) {
     set(config, "history", "manifest", flavor->manifest ? "true" : "false");
     set_number(config, "sexton", "delete-qps", settings->delete_qps, "");
     set_number(config, "sexton", "max-in-flight", settings->max_in_flight, "");
+    set_number(config, "sexton", "recreate-limit", flavor->recreate_limit, "");
     set_number(config, "sexton", "cronjob-settle", settings->settle_ms / 1000, "s");
     format_ttl(&settings->success, text);
     set(config, "policy", "ttl-after-success", text);

@@ -187,6 +187,8 @@ static void delete_begins(struct machine *m, const struct route *route, const ch
     const struct entry *e;
     int job = read_delete(route, body, &e);
     check_row(m, job, &e->job);
+    if (world->flavor.second_token)
+        return; /* after a 401 it is begun once more, and whether it may still leave is seen when it does */
     check_policy(m, job, &e->job);
     if (m->stopping)
         violated(AFTER_STOP, "Job number %d is deleted after the stop of machine %d", job, m->index);
@@ -301,6 +303,14 @@ void model_submits(struct machine *m, const struct history_request *request) {
         take_token(m);
     if (request->op == HISTORY_INTENT && m->stopping)
         violated(AFTER_STOP, "a deletion begins after the stop of machine %d", m->index);
+}
+
+void model_refused(struct machine *m, const struct history_request *request) {
+    int job = job_of_uid(request->uid);
+    counts[COUNT_STORE_REFUSED]++;
+    trace("  register %d: refuses a request about number %d", m->index, job);
+    if (job >= 0)
+        world->jobs[job].told_finished[m->index] = 0; /* nobody may be able to tell it again */
 }
 
 static void check_run(int job, const struct run *run) {

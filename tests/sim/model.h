@@ -36,7 +36,7 @@ void model_knows(struct machine *m, const struct route *route, int entry);
 /* Something is submitted to the register, and is on disk. before: NULL when there was no row. */
 void model_submits(struct machine *m, const struct history_request *request);
 void model_applied(struct machine *m, int job, const struct row *before, const struct history_request *request);
-/* The server obeyed a DELETE. */
+void model_refused(struct machine *m, const struct history_request *request);
 void model_lease_written(struct machine *m, int64_t asked_ms, bool given_back);
 
 /* ---- final.c: at the end of a world, when all is well again ---- */

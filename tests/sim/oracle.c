@@ -61,6 +61,11 @@ struct verdict oracle_judge(const struct job_state *job, int namespace, const st
     struct ttl_value ttl = find_ttl(job, namespace, notes, settings, succeeded);
     if (ttl.kind == VALUE_NEVER)
         return stays("its time is never up");
+    bool says_itself = ttl_for(&job->notes, succeeded)->kind == VALUE_SET || job->spec_ttl_s >= 0;
+    if (job->hook != PLAIN && !says_itself)
+        return stays("it is a hook of Helm's or Argo CD's");
+    if (job->owner == OWNER_FOREIGN && !says_itself)
+        return stays("its owner may create and run it again");
     struct verdict verdict = {.due_ms = job->finished_ms + 1000LL * ttl.seconds};
     int64_t held_until_ms = own_hold ? job->notes.hold_until_ms : notes->hold_until_ms;
     if (hold == HOLD_UNTIL && held_until_ms > verdict.due_ms)

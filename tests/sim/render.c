@@ -76,9 +76,9 @@ static void add_annotations(struct strbuf *buf, const struct notes *notes, enum 
         add(buf, holds[notes->hold]);
     if (notes->unknown_key)
         add(buf, ",\"sexton.dev/ttl-after-falure\":\"never\"");
-    if (hook == HOOK_HELM)
+    if (hook == HELM_HOOK)
         add(buf, ",\"helm.sh/hook\":\"pre-install\"");
-    if (hook == HOOK_ARGO)
+    if (hook == ARGO_HOOK)
         add(buf, ",\"argocd.argoproj.io/hook\":\"PreSync\"");
     add(buf, "}");
 }
@@ -207,7 +207,7 @@ static void render_cronjob(struct strbuf *buf, int entry) {
 static void render_namespace(struct strbuf *buf, int entry) {
     const struct entry *e = entry_at(entry);
     add_metadata(buf, namespace_names[e->object], entry);
-    add_annotations(buf, &e->namespace.notes, HOOK_NONE);
+    add_annotations(buf, &e->namespace.notes, PLAIN);
     add(buf, "}}");
 }
 

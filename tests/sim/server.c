@@ -253,7 +253,11 @@ static void get_job(const struct route *route, struct reply *reply) {
         say_not_found(reply);
         return;
     }
-    render_object(&reply->body, world->jobs[job].head);
+    struct strbuf object = STRBUF_INIT(BODY_MAX);
+    render_object(&object, world->jobs[job].head);
+    strbuf_add_text(&reply->body, "{\"kind\":\"Job\",\"apiVersion\":\"batch/v1\",");
+    strbuf_add_text(&reply->body, strbuf_text(&object) + 1);
+    strbuf_finish(&object);
     reply_mark(reply, world->jobs[job].head);
 }
 

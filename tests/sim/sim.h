@@ -85,7 +85,7 @@ struct notes { /* annotations with our prefix, of a Job or of a Namespace */
 
 enum doubt { DOUBT_NONE, DOUBT_BOTH, DOUBT_NO_TIME, DOUBT_STATUS };
 enum owner { OWNER_NONE, OWNER_CRONJOB, OWNER_FOREIGN, OWNER_LOOSE };
-enum hook { HOOK_NONE, HOOK_HELM, HOOK_ARGO };
+enum hook { PLAIN, HELM_HOOK, ARGO_HOOK };
 
 struct job_state {
     int64_t created_ms, started_ms, finished_ms, deletion_ms; /* TIME_NONE */
@@ -215,6 +215,7 @@ struct flavor { /* drawn once for each world */
     int page;       /* items on a page of a list; 0: all */
     int queue_room; /* requests the register takes in before it says stop */
     int ttl_max_s;
+    int recreate_limit; /* 0: that guard is off */
 };
 
 struct world {

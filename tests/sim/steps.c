@@ -118,8 +118,10 @@ static struct job_state draw_job(void) {
     draw_notes(&state.notes, 150);
     if (chance_permille(100))
         state.spec_ttl_s = (int32_t)chance_range(0, world->flavor.ttl_max_s);
-    if (chance_permille(30))
-        state.owner = OWNER_LOOSE;
+    if (chance_permille(60))
+        state.owner = chance_permille(500) ? OWNER_FOREIGN : OWNER_LOOSE;
+    if (chance_permille(40))
+        state.hook = chance_permille(500) ? HELM_HOOK : ARGO_HOOK;
     if (state.suspended)
         state.started_ms = TIME_NONE;
     return state;

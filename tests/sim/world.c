@@ -50,6 +50,7 @@ static void draw_flavor(struct flavor *flavor) {
     flavor->live = (int)chance_range(5, chance_permille(300) ? 60 : 25);
     flavor->page = pages[chance_below(4)];
     flavor->queue_room = rooms[chance_below(4)];
+    flavor->recreate_limit = chance_permille(300) ? (int)chance_range(1, 4) : 0;
     flavor->ttl_max_s = (int)(chance_permille(300) ? chance_range(60, 600) : chance_range(2, 60));
 }
 

@@ -878,7 +878,8 @@ static int on_statement(unsigned what, void *arg, void *statement, void *unexpan
     (void)what;
     (void)arg;
     (void)unexpanded;
-    snprintf(asked, sizeof asked, "%s", sqlite3_sql(statement));
+    if (strstr(sqlite3_sql(statement), " FROM runs"))
+        snprintf(asked, sizeof asked, "%s", sqlite3_sql(statement));
     return 0;
 }
 
@@ -1122,6 +1123,7 @@ START_TEST(what_cannot_be_synced_is_an_error) {
     ck_assert_int_eq(result, -1);
     ck_assert_int_eq(err.kind, ERROR_IO);
     ck_assert_contains(err.text, "disk I/O error");
+    ck_assert_contains(err.text, "its disk fails");
 }
 END_TEST
 

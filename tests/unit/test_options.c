@@ -187,7 +187,7 @@ START_TEST(a_table_of_options_may_be_long) {
     static char names[MANY][16];
     struct option_spec rows[MANY + 1] = {0};
     for (int i = 0; i < MANY; i++) {
-        snprintf(names[i], sizeof names[i], "option-%02d", i);
+        snprintf(names[i], sizeof names[i], "option-%02d", i % 100);
         rows[i] = (struct option_spec){names[i], i < 26 ? (char)('a' + i) : '\0', i % 2 ? "N" : NULL, "help"};
     }
     rows['h' - 'a'].letter = '\0';

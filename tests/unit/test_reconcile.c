@@ -136,6 +136,13 @@ static void bring(const char *uid, const char *version, const char *outcome) {
     json_decref(job);
 }
 
+static void bring_created(const char *uid, const char *created) {
+    json_t *job = make_job(uid, "5", NULL);
+    json_object_set_new(json_object_get(job, "metadata"), "creationTimestamp", json_string(created));
+    reconcile_on_job(t.r, 0, job, "{}", 2);
+    json_decref(job);
+}
+
 static void take_away(const char *uid) {
     json_t *job = make_job(uid, "99", "Complete");
     reconcile_on_job_deleted(t.r, 0, job, "", 0);
@@ -540,6 +547,21 @@ START_TEST(the_backoff_of_one_job_grows_and_is_bounded) {
 }
 END_TEST
 
+START_TEST(a_name_that_came_back_is_not_pushed_out_by_thousands_that_did_not) {
+    create_default();
+    reconcile_note_deleted(t.r, "a", "u1", NOW_MS - 2000, NOW_MS - 1000);
+    reconcile_note_deleted(t.r, "a", "u2", NOW_MS - 2000, NOW_MS - 1000);
+    bring_created("u1", "2026-01-02T03:04:05Z");
+    for (int i = 0; i < RECREATED_MAX; i++) {
+        char name[32];
+        snprintf(name, sizeof name, "once-%d", i);
+        reconcile_note_deleted(t.r, "a", name, NOW_MS - 2000, NOW_MS - 1000);
+    }
+    ck_assert_int_eq(recreated_count(reconcile_recreated(t.r), "a", "u1", NOW_MS), 1);
+    ck_assert_int_eq(recreated_count(reconcile_recreated(t.r), "a", "u2", NOW_MS), 0);
+}
+END_TEST
+
 Suite *suite_reconcile(void) {
     Suite *suite = suite_create("reconcile");
     TCase *cases = tcase_create("reconcile");
@@ -565,6 +587,7 @@ Suite *suite_reconcile(void) {
     tcase_add_test(cases, what_is_no_job_is_left_alone);
     tcase_add_test(cases, after_stop_nothing_starts_and_what_is_in_flight_ends);
     tcase_add_test(cases, a_dry_run_asks_for_nothing);
+    tcase_add_test(cases, a_name_that_came_back_is_not_pushed_out_by_thousands_that_did_not);
     tcase_add_test(cases, the_backoff_of_one_job_grows_and_is_bounded);
     suite_add_tcase(suite, cases);
     return suite;

@@ -63,6 +63,27 @@ static bool same_content(const char *a, const char *b) {
     return n == m && memcmp(first, second, (size_t)n) == 0;
 }
 
+static void overwrite(const char *path, off_t at, size_t len) {
+    char rubbish[8192];
+    memset(rubbish, 0xa5, sizeof rubbish);
+    int fd = open(path, O_WRONLY | O_CREAT, 0600);
+    ck_assert_int_eq(pwrite(fd, rubbish, len, at), len);
+    close(fd);
+}
+
+static int fold_wal(void *arg, const struct history_row *row, struct error *err) {
+    (void)arg;
+    (void)row;
+    (void)err;
+    sqlite3 *db;
+    ck_assert_int_eq(sqlite3_open(fixture_path, &db), SQLITE_OK);
+    /* Else it does not know yet that there is a WAL, and does nothing. */
+    ck_assert_int_eq(sqlite3_exec(db, "SELECT count(*) FROM runs", NULL, NULL, NULL), SQLITE_OK);
+    ck_assert_int_eq(sqlite3_wal_checkpoint_v2(db, NULL, SQLITE_CHECKPOINT_TRUNCATE, NULL, NULL), SQLITE_OK);
+    sqlite3_close(db);
+    return 0;
+}
+
 /* ---- taken away or changed while it is open ---- */
 
 START_TEST(a_wal_that_another_program_began_anew_is_noticed_before_anything_is_written) {
@@ -88,6 +109,75 @@ START_TEST(what_was_in_a_wal_that_was_removed_is_saved_into_the_file) {
     expect_refusal(history, "u2", "its -wal file was moved or removed");
     history_close(history);
     ck_assert_str_eq(fixture_sql("SELECT group_concat(job_uid) FROM runs"), "u1");
+}
+END_TEST
+
+/* Long after we wrote it: a clock tick may have passed, or not. */
+static void set_changed(const char *path) {
+    const struct timespec times[2] = {{.tv_sec = 1795219200}, {.tv_sec = 1795219200}};
+    ck_assert_int_eq(utimensat(AT_FDCWD, path, times, 0), 0);
+}
+
+/* Even while SQLite has all of it in its cache. */
+START_TEST(a_register_that_was_written_over_while_it_is_open_takes_nothing_more) {
+    history_close(open_with_a_run());
+    struct history *history = open_with_a_run();
+    overwrite(fixture_path, 4096, (size_t)size_of(fixture_path) > 12288 ? 8192 : 4096);
+    set_changed(fixture_path);
+    expect_refusal(history, "u2", "is damaged");
+    history_close(history);
+}
+END_TEST
+
+START_TEST(a_wal_that_was_written_over_while_it_is_open_is_noticed_and_what_follows_is_found) {
+    history_close(open_with_a_run());
+    struct history *history = fixture_open(HISTORY_WRITE);
+    apply_ok(history, make_record("u2", "1"));
+    overwrite(beside("-wal"), 32, 100);
+    set_changed(beside("-wal"));
+    expect_refusal(history, "u3", "its -wal file was written to by something else");
+    history_close(history);
+    history = fixture_open(HISTORY_WRITE);
+    apply_ok(history, make_record("u3", "1"));
+    copy_file(fixture_path, beside(".copy"));
+    copy_file(beside("-wal"), beside(".copy-wal"));
+    history_close(history);
+    /* As after kill -9, by whoever opens it next. What was in the WAL is lost with it. */
+    snprintf(fixture_path, sizeof fixture_path, "%s/history.db.copy", fixture_folder);
+    ck_assert_str_eq(fixture_sql("SELECT group_concat(job_uid) FROM (SELECT job_uid FROM runs ORDER BY id)"), "u1,u3");
+}
+END_TEST
+
+START_TEST(a_wal_that_was_emptied_while_it_is_open_is_noticed) {
+    struct history *history = fixture_open(HISTORY_WRITE);
+    for (int i = 0; i < 3; i++) {
+        char uid[16];
+        snprintf(uid, sizeof uid, "u%d", i);
+        apply_ok(history, make_record(uid, "1"));
+    }
+    ck_assert_int_eq(truncate(beside("-wal"), 0), 0);
+    set_changed(beside("-wal"));
+    struct error err = {0};
+    ck_assert_int_eq(apply(history, make_record("u4", "1"), &err), -1);
+    history_close(history);
+    history = fixture_open(HISTORY_WRITE);
+    apply_ok(history, make_record("u5", "1"));
+    history_close(history);
+    ck_assert_str_eq(fixture_sql("PRAGMA integrity_check"), "ok");
+}
+END_TEST
+
+START_TEST(what_another_connection_does_to_the_wal_is_no_tampering) {
+    struct history *history = open_with_a_run();
+    fixture_sql("UPDATE runs SET reason = 'x'");
+    apply_ok(history, make_record("u2", "1"));
+    fold_wal(NULL, NULL, NULL);
+    set_changed(beside("-wal"));
+    set_changed(fixture_path);
+    struct error err = {0};
+    int result = apply(history, make_record("u3", "1"), &err);
+    ck_assert_msg(result == 0, "%s", err.text);
+    history_close(history);
 }
 END_TEST
 
@@ -180,14 +270,6 @@ START_TEST(a_register_that_a_newer_version_migrated_while_it_was_open_takes_noth
 END_TEST
 
 /* ---- damaged before it is opened ---- */
-
-static void overwrite(const char *path, off_t at, size_t len) {
-    char rubbish[8192];
-    memset(rubbish, 0xa5, sizeof rubbish);
-    int fd = open(path, O_WRONLY | O_CREAT, 0600);
-    ck_assert_int_eq(pwrite(fd, rubbish, len, at), len);
-    close(fd);
-}
 
 START_TEST(a_register_with_a_damaged_header_is_left_as_it_is) {
     history_close(open_with_a_run());
@@ -284,17 +366,6 @@ START_TEST(a_reader_that_never_ends_cannot_fill_the_disk) {
             fixture_sql("SELECT group_concat(job_uid) FROM (SELECT job_uid FROM runs ORDER BY id)"), "u1,u2,u3");
 }
 END_TEST
-
-static int fold_wal(void *arg, const struct history_row *row, struct error *err) {
-    (void)arg;
-    (void)row;
-    (void)err;
-    sqlite3 *db;
-    ck_assert_int_eq(sqlite3_open(fixture_path, &db), SQLITE_OK);
-    ck_assert_int_eq(sqlite3_wal_checkpoint_v2(db, NULL, SQLITE_CHECKPOINT_TRUNCATE, NULL, NULL), SQLITE_OK);
-    sqlite3_close(db);
-    return 0;
-}
 
 START_TEST(whoever_takes_the_rows_slowly_keeps_nothing_from_being_folded_in) {
     struct history *history = open_with_a_run();
@@ -399,6 +470,10 @@ Suite *suite_store_stress(void) {
     tcase_set_timeout(tests, 60);
     tcase_add_test(tests, a_wal_that_another_program_began_anew_is_noticed_before_anything_is_written);
     tcase_add_test(tests, what_was_in_a_wal_that_was_removed_is_saved_into_the_file);
+    tcase_add_test(tests, a_register_that_was_written_over_while_it_is_open_takes_nothing_more);
+    tcase_add_test(tests, a_wal_that_was_written_over_while_it_is_open_is_noticed_and_what_follows_is_found);
+    tcase_add_test(tests, what_another_connection_does_to_the_wal_is_no_tampering);
+    tcase_add_test(tests, a_wal_that_was_emptied_while_it_is_open_is_noticed);
     tcase_add_test(tests, shared_memory_that_was_removed_is_noticed);
     tcase_add_test(tests, a_register_that_was_cut_short_takes_nothing_more_and_is_left_alone);
     tcase_add_test(tests, a_register_that_was_emptied_is_not_begun_anew_while_its_wal_is_there);

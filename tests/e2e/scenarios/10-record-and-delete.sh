@@ -149,33 +149,6 @@ dry_run_names_all() {
 	grep -q dry/later "$SCENARIO_DIR/run.log" && [[ $(grep -o 'dry/early-0000[0-4]' "$SCENARIO_DIR/run.log" | sort -u | wc -l) -eq 5 ]]
 }
 
-# On 1.20 the CronJob controller writes SawCompletedJob only when it gets to see the Job finished, at its next round.
-scenario_a_cronjob_gets_to_see_its_job_before_it_goes() {
-	local job uid
-	needs_kcm
-	namespaces_create cron
-	config_write
-	sexton_start
-	api POST "/apis/$CRONJOB_API/namespaces/cron/cronjobs" "$(jq -nc --arg v "$CRONJOB_API" '{apiVersion: $v, kind: "CronJob", metadata: {name: "tick"},
-		spec: {schedule: "*/5 * * * *", concurrencyPolicy: "Forbid", jobTemplate: {metadata: {annotations: {"example.test/team": "blue"}},
-		spec: {backoffLimit: 0, template: {spec: {restartPolicy: "Never", containers: [{name: "work", image: "example.test/work:1"}]}}}}}}')" >/dev/null
-	# As if a run had been due a moment ago: the controller makes up for it at its next round, 10 s at most.
-	api_merge "/apis/$CRONJOB_API/namespaces/cron/cronjobs/tick/status" \
-		"{\"status\": {\"lastScheduleTime\": \"$(date -u -d '-7 min' +%FT%TZ)\"}}" >/dev/null
-	wait_until 30 "the CronJob controller to make a Job and its Pod" api_count_is /api/v1/namespaces/cron/pods 1
-	job=$(api GET "$(jobs_path cron)" | jq -r '.items[0].metadata.name')
-	uid=$(job_uid cron "$job")
-	pods_finish cron
-	wait_until 60 "the Job to go" job_gone cron "$job"
-	wait_until 10 "that to be recorded" deleted_count_is 1
-	expect_eq "the run's owner" "CronJob tick tick scheduled" "$(register "SELECT owner_kind || ' ' || owner_name || ' ' || cronjob || ' ' || trigger FROM runs WHERE job_uid = '$uid'")"
-	sexton_stop
-	api GET "/api/v1/namespaces/cron/events" | jq -r '.items[] | select(.involvedObject.kind == "CronJob") | .reason' | sort >"$SCENARIO_DIR/events"
-	grep -qx SawCompletedJob "$SCENARIO_DIR/events" || fail "the CronJob did not get to see that its Job completed, its events: $(paste -sd ' ' "$SCENARIO_DIR/events")"
-	printf '%s\tcron\t%s\tSucceeded\n' "$uid" "$job" >"$SCENARIO_DIR/jobs.tsv"
-	expect_agreement "$SCENARIO_DIR/jobs.tsv"
-}
-
 scenario_jobs_of_a_cronjob_are_recorded_with_their_owner() {
 	local owner
 	namespaces_create owned
