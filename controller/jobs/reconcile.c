@@ -809,7 +809,8 @@ static void record(struct reconcile *r, struct store_entry *entry, const json_t 
     struct run_policy policy;
     policy_for_row(entry, &decision, &policy);
     note_decision(r, entry, &decision, false);
-    if (entry->phase == PHASE_DELETING || entry->phase == PHASE_CONFIRMING)
+    bool intended = entry->phase == PHASE_INTENT && !entry->changed;
+    if (intended || entry->phase == PHASE_DELETING || entry->phase == PHASE_CONFIRMING)
         policy.state = RUN_DELETING; /* the intent stands until the answer */
     entry->recorded = submit(r, HISTORY_RECORD, entry->job->uid, run, &policy, RUN_CAUSE_NONE);
     evaluate(r, entry);
@@ -897,6 +898,7 @@ int reconcile_on_job_deleted(
     struct store_entry *entry = store_find(&r->store, job.uid);
     if (entry && entry->phase == PHASE_CONFIRMING) {
         confirmed_gone(r, entry);
+        r->ports.wake(r->ports.arg);
         return 0;
     }
     struct run *run = evidence_of(r, &job, object, template, template_len);
@@ -911,6 +913,7 @@ int reconcile_on_job_deleted(
         }
         entry->source = source;
         entry->generation = r->generations[source];
+        remember_row(r, entry);
         entry->counted = true; /* never heard of, or heard of twice: no news for the log */
     }
     seems_gone(r, entry, run);

@@ -54,6 +54,8 @@ static bool differs_alive(struct machine *m, int job) {
 static bool differs_gone(struct machine *m, int job) {
     const struct truth_job *truth = &world->jobs[job];
     const struct row *row = machine_row(m, job);
+    if (m->store_was_lost && !row->there)
+        return false;
     if (truth->requester == m->index && !row->there)
         return MISMATCH("machine %d deleted Job number %d, and has no record of it", m->index, job);
     if (truth->told_finished[m->index] == m->boot && !row->there)

@@ -22,9 +22,9 @@ const char *const count_names[COUNTS] = {"Jobs", "finished", "DELETEs sent", "de
         "5xx", "5xx after the effect", "lists", "pages", "watches", "watches cut", "watches cut in mid-JSON", "events",
         "bookmarks", "events doubled", "events dropped", "events out of order", "stale lists",
         "items that cannot be read", "pauses", "commits", "commits failed", "commits failed after the effect",
-        "requests refused", "boots", "boots failed", "kill -9", "SIGTERM", "SIGSTOP", "partitions", "SIGHUP",
-        "one-pass runs", "clock steps", "server clock steps", "leases taken", "lease conflicts", "rows ttl",
-        "rows external", "rows unknown"};
+        "requests refused", "registers replaced", "boots", "boots failed", "kill -9", "SIGTERM", "SIGSTOP",
+        "partitions", "SIGHUP", "one-pass runs", "clock steps", "server clock steps", "leases taken", "lease conflicts",
+        "rows ttl", "rows external", "rows unknown"};
 
 struct options {
     uint64_t seed;

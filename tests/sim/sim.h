@@ -36,6 +36,7 @@
 
 struct machine;
 struct http_transfer;
+struct writer;
 
 /* ---- chance ---- */
 
@@ -184,11 +185,13 @@ struct machine {
     struct row *rows;                      /* the register: survives everything */
     int n_rows;
     int64_t store_bad_until_ms, store_slow_ms;
+    bool store_replaced, store_was_lost; /* by an empty one, and nobody has noticed; and: ever */
     /* the process */
     bool up, stopping, ending, crashing, one_pass;
     uint32_t boot;
     struct loop *loop;
     struct engine *engine;
+    struct writer *writer;
     struct config *config;
     struct happening restart;
     struct settings settings;
@@ -334,6 +337,7 @@ enum count {
     COUNT_STORE_FAILED,
     COUNT_STORE_FAILED_AFTER,
     COUNT_STORE_REFUSED,
+    COUNT_STORE_REPLACED,
     COUNT_BOOTS,
     COUNT_BOOT_FAILED,
     COUNT_CRASHES,

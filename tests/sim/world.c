@@ -138,7 +138,10 @@ static void heal(void) {
         m->frozen_until_ms = m->cut_until_ms = m->store_bad_until_ms = 0;
         machine_reload(m);
     }
-    /* What a server has kept to itself, it tells in a list. */
+}
+
+/* What a server has kept to itself, it tells in a list. */
+static void ask_for_lists(void) {
     for (int i = 0; (world->flavor.unfaithful || world->flavor.garbled) && i < 20; i++)
         streams_disturb(STREAM_GONE, (uint64_t)i);
 }
@@ -154,7 +157,9 @@ static void remove_terminating(void) {
 static void settle(int n) {
     int64_t patience_ms = final_patience_ms(), until_ms = world->now_ms + patience_ms;
     world->step = n;
-    while (world->now_ms < until_ms && !final_is_reached()) {
+    for (int turn = 0; world->now_ms < until_ms && !final_is_reached(); turn++) {
+        if (turn % 20 == 0)
+            ask_for_lists();
         for (int64_t next_ms = world->now_ms + 5000; queue_run_one(next_ms);) {
         }
         remove_terminating();
