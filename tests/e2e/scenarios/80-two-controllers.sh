@@ -77,7 +77,7 @@ two_stream() {
 # two_turns RENEW-DEADLINE-MS TURN...
 two_turns() {
 	local turn
-	for turn in "${@:2}"; do two_turn $turn; done
+	for turn in "${@:2}"; do two_turn "$turn"; done
 	two_over "$1"
 }
 # two_turn kill|stop|cut|forbid|end: what happens to the leader; sets TOOK_MS, from then to the first DELETE by the other
