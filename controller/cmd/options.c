@@ -2,6 +2,7 @@
 
 #include <errno.h>
 #include <getopt.h>
+#include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -82,8 +83,9 @@ int options_parse(const struct command_spec *spec, int argc, char **argv,
             return bad_option(spec, c, argv, err);
         const struct option_spec *o =
                 c > HELP_VALUE ? &spec->options[c - HELP_VALUE - 1] : find_letter(spec->options, c);
-        /* kubectl takes -o=json too */
-        const char *value = optarg && c < HELP_VALUE && *optarg == '=' ? optarg + 1 : optarg;
+        /* kubectl takes -o=json too; but "-n =x" is the value =x */
+        bool attached = optarg && c < HELP_VALUE && optarg != argv[optind - 1];
+        const char *value = attached && *optarg == '=' ? optarg + 1 : optarg;
         if (set(arg, o, value, err) < 0)
             return -1;
     }

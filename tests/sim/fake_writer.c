@@ -74,12 +74,17 @@ static bool apply(struct machine *m, const struct history_request *request) {
     if (!row->there && !request->run)
         return request->op != HISTORY_INTENT;
     if (!row->there)
-        *row = (struct row){
-                .there = true, .started_ms = TIME_NONE, .finished_ms = TIME_NONE, .fate = HISTORY_FATE_NONE};
+        *row = (struct row){.there = true,
+                .version = -1,
+                .started_ms = TIME_NONE,
+                .finished_ms = TIME_NONE,
+                .fate = HISTORY_FATE_NONE};
     struct history_fate fate = history_fate_after(&row->fate, request);
     row->fate = fate;
     if (request->run) {
         row->has_run = true;
+        if (request->run->resource_version)
+            row->version = entry_of(request->run->resource_version);
         row->outcome = request->run->outcome != OUTCOME_NONE ? (uint8_t)request->run->outcome : row->outcome;
         if (request->run->started_at_ms != TIME_NONE)
             row->started_ms = request->run->started_at_ms;

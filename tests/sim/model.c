@@ -135,8 +135,9 @@ static void check_policy(const struct machine *m, int job, const struct job_stat
     check_server_clock(m, job, due_ms);
 }
 
-static void check_row(struct machine *m, int job, const struct job_state *state) {
+static void check_row(struct machine *m, int job, const struct entry *e) {
     const struct row *row = machine_row(m, job);
+    const struct job_state *state = &e->job;
     if (!row->there || !row->has_run)
         violated(RECORD_FIRST, "Job number %d is deleted, and machine %d has no record of it", job, m->index);
     /* An event that came late may bring one back that is known to be gone: its row is final. */
@@ -147,6 +148,8 @@ static void check_row(struct machine *m, int job, const struct job_state *state)
     if (row->outcome != state->outcome || row->finished_ms != state->finished_ms ||
             row->started_ms != state->started_ms)
         violated(RECORD_FIRST, "Job number %d is deleted, and its row tells of other times or another outcome", job);
+    if (row->version != (int32_t)(e - entry_at(0)))
+        violated(RECORD_FIRST, "Job number %d is deleted in a version that is not the one on record", job);
     if (!final && (row->fate.policy.due_at_ms == TIME_NONE || !row->fate.policy.rule[0]))
         violated(RECORD_FIRST, "Job number %d is deleted, and its row does not say by which policy", job);
 }
@@ -186,7 +189,7 @@ static int scope_of(const struct route *route) {
 static void delete_begins(struct machine *m, const struct route *route, const char *body) {
     const struct entry *e;
     int job = read_delete(route, body, &e);
-    check_row(m, job, &e->job);
+    check_row(m, job, e);
     if (world->flavor.second_token)
         return; /* after a 401 it is begun once more, and whether it may still leave is seen when it does */
     check_policy(m, job, &e->job);

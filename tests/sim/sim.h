@@ -163,6 +163,7 @@ struct feed_view { /* what a machine can know of its own list and watch */
 
 struct row {
     bool there, has_run;
+    int32_t version; /* the Job's entry that it was made from last, -1 */
     uint8_t outcome;
     int64_t started_ms, finished_ms;
     struct history_fate fate;
@@ -209,11 +210,13 @@ struct machine {
 
 struct flavor { /* drawn once for each world */
     int machines;
-    bool leader_elect, v1beta1, selector, listed, unfaithful, manifest, second_token;
-    int faults;     /* permille of requests that go wrong */
-    int live;       /* Jobs at a time, about */
-    int page;       /* items on a page of a list; 0: all */
-    int queue_room; /* requests the register takes in before it says stop */
+    bool leader_elect, v1beta1, selector, listed, manifest, second_token;
+    bool unfaithful; /* the API server loses events and gives out old lists */
+    bool garbled;    /* items of its lists cannot be read */
+    int faults;      /* permille of requests that go wrong */
+    int live;        /* Jobs at a time, about */
+    int page;        /* items on a page of a list; 0: all */
+    int queue_room;  /* requests the register takes in before it says stop */
     int ttl_max_s;
     int recreate_limit; /* 0: that guard is off */
 };
@@ -325,6 +328,7 @@ enum count {
     COUNT_DROPPED,
     COUNT_REORDERED,
     COUNT_STALE_LIST,
+    COUNT_GARBLED,
     COUNT_PAUSES,
     COUNT_COMMITS,
     COUNT_STORE_FAILED,

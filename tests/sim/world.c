@@ -44,6 +44,7 @@ static void draw_flavor(struct flavor *flavor) {
     flavor->selector = chance_permille(200);
     flavor->listed = chance_permille(150);
     flavor->unfaithful = chance_permille(100);
+    flavor->garbled = chance_permille(100);
     flavor->manifest = chance_permille(150);
     flavor->second_token = chance_permille(200);
     flavor->faults = faults[chance_below(5)];
@@ -59,7 +60,10 @@ static void trace_flavor(const struct flavor *flavor) {
             flavor->machines > 1 ? "s" : "", flavor->leader_elect ? " with leader election" : "",
             flavor->selector ? ", a selector" : "", flavor->listed ? ", listed Namespaces" : "",
             flavor->v1beta1 ? ", CronJobs of v1beta1" : "",
-            flavor->unfaithful ? ", an API server that loses events" : "", flavor->faults, flavor->page);
+            flavor->unfaithful ? ", an API server that loses events"
+            : flavor->garbled  ? ", garbled lists"
+                               : "",
+            flavor->faults, flavor->page);
 }
 
 static void begin(uint64_t seed, bool tracing) {
@@ -135,7 +139,7 @@ static void heal(void) {
         machine_reload(m);
     }
     /* What a server has kept to itself, it tells in a list. */
-    for (int i = 0; world->flavor.unfaithful && i < 20; i++)
+    for (int i = 0; (world->flavor.unfaithful || world->flavor.garbled) && i < 20; i++)
         streams_disturb(STREAM_GONE, (uint64_t)i);
 }
 

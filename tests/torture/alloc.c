@@ -184,6 +184,13 @@ void alloc_begin(enum alloc_failure how, uint64_t n) {
     atomic_store(&begun, true);
 }
 
+bool alloc_is_sampled(const char *name, uint64_t n, uint64_t total, uint64_t sample) {
+    uint64_t step = sample && sample < total ? total / sample : 1, hash = 5381;
+    for (; *name; name++)
+        hash = hash * 33 + (unsigned char)*name;
+    return n % step == hash % step;
+}
+
 void alloc_relent(void) {
     failure = ALLOC_ALL_WORK;
 }

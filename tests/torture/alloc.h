@@ -21,6 +21,9 @@ enum alloc_failure {
 
 /* Counts anew, from 1. */
 void alloc_begin(enum alloc_failure failure, uint64_t n);
+/* Whether the n-th of total is one of about sample (0: all), spread evenly; which ones depends on the name. */
+bool alloc_is_sampled(const char *name, uint64_t n, uint64_t total, uint64_t sample);
+
 /* From here on all work. They are still counted. */
 void alloc_relent(void);
 /* How many there were since alloc_begin. */

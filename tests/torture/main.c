@@ -175,13 +175,13 @@ static void torture(const struct torture_path *path, uint64_t first) {
         complain(path, ALLOC_ALL_WORK, 0, "%llu blocks are lost (%llu, of %zu bytes) although nothing failed",
                 (unsigned long long)usual->lost, (unsigned long long)usual->lost_one, usual->lost_size);
     }
-    uint64_t total = usual->allocations, step = sample && sample < total ? total / sample : 1;
+    uint64_t total = usual->allocations;
     if (first == 0)
         progress->allocations += total;
     for (uint64_t i = first; i < 2 * total && progress->failures < FAILURES_MAX; i++) {
         enum alloc_failure how = i % 2 ? ALLOC_REST_FAILS : ALLOC_ONE_FAILS;
         uint64_t n = i / 2 + 1;
-        if ((n - 1) % step)
+        if (!alloc_is_sampled(path->name, n, total, sample))
             continue;
         progress->run = i;
         run(path, how, n, &progress->last);

@@ -104,12 +104,12 @@ static uint64_t take_baseline(const char *path) {
 
 /* From run first on; each allocation twice, in one way and the other. */
 static void torture(const char *path, uint64_t first) {
-    uint64_t total = take_baseline(path), step = sample && sample < total ? total / sample : 1;
+    uint64_t total = take_baseline(path);
     if (first == 0)
         progress->allocations += total;
     for (uint64_t run = first; run < 2 * total; run++) {
         uint64_t n = run / 2 + 1;
-        if ((n - 1) % step)
+        if (!alloc_is_sampled(path, n, total, sample))
             continue;
         broken = false;
         struct scenario_outcome outcome = play(path, run % 2 ? ALLOC_REST_FAILS : ALLOC_ONE_FAILS, n);

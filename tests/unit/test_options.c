@@ -73,7 +73,7 @@ START_TEST(options_are_taken_in_order_as_kubectl_spells_them) {
             {"-o json -n a -n b", "output=json;namespace=a;namespace=b;", ""}, {"a b", "", "a;b;"},
             {"a -n ml b", "namespace=ml;", "a;b;"}, {"-- -n ml", "", "-n;ml;"}, {"-", "", "-;"},
             {"--deep -5", "deep=-5;", ""}, {"-n -", "namespace=-;", ""}, {"-o=json", "output=json;", ""},
-            {"-n=", "namespace=;", ""}};
+            {"-n=", "namespace=;", ""}, {"-n =ml", "namespace==ml;", ""}};
     for (size_t i = 0; i < COUNT(cases); i++) {
         struct taken taken = {.refuse = false};
         char rest[200];
