@@ -96,7 +96,7 @@ SCENARIO_FAKES := controller/base/loop.o controller/kube/http.o controller/histo
 $(BUILD)/scenarios: $(SCENARIOS:%.c=$(BUILD)/%.o) $(filter-out $(SCENARIO_FAKES:%=$(BUILD)/%),$(OBJECTS))
 	$(CC) $(ALL_CFLAGS) $^ $(EXTRA_LDFLAGS) $(filter-out -lev -lcurl,$(LIBS)) $$(pkg-config --libs check) -o $@
 
-# The malloc family is replaced at link time, for all libraries.
+# The malloc family is replaced at link time, for all libraries. Not with clang's sanitizers, which are linked in.
 $(BUILD)/tests/torture/alloc.o: ALL_CFLAGS += $(if $(findstring fsanitize,$(CFLAGS)),-fno-sanitize=all -DALLOC_ASAN)
 $(BUILD)/torture-scenarios: $(BUILD)/tests/torture/scenarios.o $(BUILD)/tests/torture/alloc.o \
 		$(filter-out %/main.o,$(SCENARIOS:%.c=$(BUILD)/%.o)) $(filter-out $(SCENARIO_FAKES:%=$(BUILD)/%),$(OBJECTS))

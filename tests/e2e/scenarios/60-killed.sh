@@ -77,7 +77,7 @@ killed_feed() {
 	local batch
 	while read -r batch <&8 && [[ $batch != end ]]; do
 		batch=$(printf %03d "$batch")
-		bulk_expect 201 <"$SCENARIO_DIR/create.$batch"
+		E2E_PARALLEL=4 bulk_expect 201 <"$SCENARIO_DIR/create.$batch"
 		{
 			grep -Ev ' (bad|open)' "$SCENARIO_DIR/names.$batch" | finish_bodies Complete
 			grep ' bad' "$SCENARIO_DIR/names.$batch" | finish_bodies Failed
