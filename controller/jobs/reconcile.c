@@ -78,12 +78,16 @@ struct reconcile *reconcile_create(
     return r;
 }
 
-static void free_open_row(struct reconcile *r, struct open_row *row) {
-    HASH_DEL(r->open_rows, row);
+static void free_row_memory(struct open_row *row) {
     free(row->uid);
     free(row->namespace);
     free(row->name);
     free(row);
+}
+
+static void free_open_row(struct reconcile *r, struct open_row *row) {
+    HASH_DEL(r->open_rows, row);
+    free_row_memory(row);
 }
 
 void reconcile_destroy(struct reconcile *r) {
@@ -982,15 +986,16 @@ int reconcile_add_open_row(struct reconcile *r, const char *namespace, const cha
     row->name = strdup(name);
     row->state = state;
     row->source = source;
-    if (row->uid && row->namespace && row->name)
-        HASH_ADD_KEYPTR(hh, r->open_rows, row->uid, strlen(row->uid), row);
-    if (hash_added(row))
-        return 0;
-    free(row->uid);
-    free(row->namespace);
-    free(row->name);
-    free(row);
-    return error_nomem(err);
+    if (!row->uid || !row->namespace || !row->name) {
+        free_row_memory(row);
+        return error_nomem(err);
+    }
+    HASH_ADD_KEYPTR(hh, r->open_rows, row->uid, strlen(row->uid), row);
+    if (!hash_added(row)) {
+        free_row_memory(row);
+        return error_nomem(err);
+    }
+    return 0;
 }
 
 void reconcile_note_deleted(
