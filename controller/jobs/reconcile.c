@@ -79,12 +79,16 @@ struct reconcile *reconcile_create(
     return r;
 }
 
-static void free_open_row(struct reconcile *r, struct open_row *row) {
-    HASH_DEL(r->open_rows, row);
+static void free_row_memory(struct open_row *row) {
     free(row->uid);
     free(row->namespace);
     free(row->name);
     free(row);
+}
+
+static void free_open_row(struct reconcile *r, struct open_row *row) {
+    HASH_DEL(r->open_rows, row);
+    free_row_memory(row);
 }
 
 void reconcile_destroy(struct reconcile *r) {
@@ -1002,10 +1006,7 @@ int reconcile_add_open_row(struct reconcile *r, const char *namespace, const cha
         HASH_ADD_KEYPTR(hh, r->open_rows, row->uid, strlen(row->uid), row);
     if (hash_added(row))
         return 0; /* cppcheck-suppress memleak ; the table has it */
-    free(row->uid);
-    free(row->namespace);
-    free(row->name);
-    free(row);
+    free_row_memory(row);
     return error_nomem(err);
 }
 
