@@ -51,6 +51,16 @@ static bool differs_alive(struct machine *m, int job) {
     return false;
 }
 
+/* None of ours any more: its row must not say that it will go. */
+static bool differs_unselected(int job) {
+    for (int i = 0; i < world->flavor.machines && !world->flavor.unfaithful; i++) {
+        const struct row *row = machine_row(&world->machines[i], job);
+        if (row->there && row->fate.policy.state == RUN_DUE)
+            return MISMATCH("Job number %d is not selected, and its row at machine %d says due", job, i);
+    }
+    return false;
+}
+
 static bool differs_gone(struct machine *m, int job) {
     const struct truth_job *truth = &world->jobs[job];
     const struct row *row = machine_row(m, job);
@@ -88,8 +98,11 @@ static bool differs(void) {
         return MISMATCH("nobody holds the lease");
     for (int job = 0; job < world->n_jobs; job++) {
         bool gone = world->jobs[job].gone;
-        if (!gone && !job_is_in_scope(job))
+        if (!gone && !job_is_in_scope(job)) {
+            if (differs_unselected(job))
+                return true;
             continue;
+        }
         struct verdict verdict = {.stays = true};
         if (!gone)
             verdict = oracle_judge(job_state(job), world->jobs[job].namespace, around(job), &world->settings);

@@ -252,6 +252,15 @@ void model_leaves(struct machine *m, const struct route *route, const char *body
         check_policy(m, job, &e->job);
 }
 
+/* A Lease is no fence. But what leaves in time arrives before another can have it: the time between the renew deadline
+ * and the lease's end is longer than the network keeps anything. */
+void model_arrives(struct machine *m, const struct route *route) {
+    if (route->what == ROUTE_DELETE && world->flavor.leader_elect && world->lease.holder >= 0 &&
+            world->lease.holder != m->index)
+        violated(
+                LEASE, "a DELETE by machine %d arrives when machine %d holds the lease", m->index, world->lease.holder);
+}
+
 static void note_failure(int64_t *minute, int *failing, const char *what) {
     if (world->now_ms / 60000 != *minute) {
         *minute = world->now_ms / 60000;

@@ -26,6 +26,7 @@ void model_boot(struct machine *m);
 /* A request is begun, leaves, and is over. */
 void model_begins(struct machine *m, const struct route *route, const char *body);
 void model_leaves(struct machine *m, const struct route *route, const char *body);
+void model_arrives(struct machine *m, const struct route *route);
 void model_over(struct machine *m, const struct route *route, const struct http_result *result, int64_t epoch);
 /* The machine has read an item of a list or of a watch. */
 void model_told(struct machine *m, const struct route *route, int entry);
