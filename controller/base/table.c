@@ -110,8 +110,7 @@ int table_print(const struct table *table, FILE *out, bool colors, struct error 
             print_padding(out, widths[c] - strlen(table->columns[c]) + 2);
     }
     fputc('\n', out);
-    for (size_t i = 0; i < table->n_cells; i++) {
-        size_t c = i % table->n_columns;
+    for (size_t i = 0, c = 0; i < table->n_cells; i++, c = c + 1 < table->n_columns ? c + 1 : 0) {
         const struct cell *cell = &table->cells[i];
         (void)!escape_cell(&buf, cell);
         if (colors && cell->sgr)

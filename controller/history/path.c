@@ -68,12 +68,17 @@ static int refused(struct error *err, const char *doing, const char *path, int w
 
 /* O_EXCL: closing a descriptor of a file that SQLite has open in this process would drop SQLite's locks on it. */
 int path_create_file(const char *path, struct error *err) {
-    int fd = open(path, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, FILE_MODE);
+    int fd = open(path, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, FILE_MODE), why = errno;
+    if (fd < 0 && why == EEXIST && access(path, F_OK) < 0 && errno == ENOENT) {
+        /* A symbolic link to what is not there yet. */
+        fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, FILE_MODE);
+        why = errno;
+    }
     if (fd >= 0) {
         close(fd);
         return 0;
     }
-    return errno == EEXIST ? 0 : refused(err, "create", path, errno);
+    return why == EEXIST ? 0 : refused(err, "create", path, why);
 }
 
 int path_check_file(const char *path, bool to_write, struct error *err) {
@@ -116,7 +121,9 @@ int path_check_surroundings(const char *path, struct error *err) {
 }
 
 const char *path_beside(const char *path, const char *suffix, char buf[PATH_MAX]) {
-    snprintf(buf, PATH_MAX, "%s%s", path, suffix);
+    char target[PATH_MAX];
+    /* SQLite puts them beside what a symbolic link points to. */
+    snprintf(buf, PATH_MAX, "%s%s", realpath(path, target) ? target : path, suffix);
     return buf;
 }
 

@@ -254,10 +254,11 @@ int sqlite_check_new_wal(struct sqlite *sqlite, struct error *err) {
 
 void sqlite_remember_content(struct sqlite *sqlite) {
     char beside[PATH_MAX];
-    sqlite->file.changed_ns = path_identify(sqlite->path).changed_ns;
-    sqlite->wal.changed_ns = path_identify(path_beside(sqlite->path, "-wal", beside)).changed_ns;
+    /* The version first: then another process's commit in between is a change of version, and no tampering. */
     if (sqlite_query_number(sqlite, "PRAGMA data_version", &sqlite->data_version, NULL) < 0)
         sqlite->data_version = -1; /* then it cannot be told who wrote next */
+    sqlite->file.changed_ns = path_identify(sqlite->path).changed_ns;
+    sqlite->wal.changed_ns = path_identify(path_beside(sqlite->path, "-wal", beside)).changed_ns;
 }
 
 static void sqlite_identify(const struct history *history, struct history_identity *ret) {

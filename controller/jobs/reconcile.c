@@ -9,6 +9,7 @@
 #include "base/log.h"
 #include "base/strbuf.h"
 
+#define LEADER_TAIL_MS 60000 /* after that, news of what another did while it led has come */
 #define LEADER_AHEAD_MS 2000 /* two controllers' idea of the API server's clock differs by a second or so */
 
 /* A Namespace in which deletion is forbidden: one Job tries now and then, the others wait for it. */
@@ -41,7 +42,7 @@ struct reconcile {
     uint32_t generations[RECONCILE_SOURCES_MAX];
     bool fresh[RECONCILE_SOURCES_MAX], partial[RECONCILE_SOURCES_MAX];
     bool recording, stopped;
-    int64_t lease_until_ms; /* monotonic */
+    int64_t lease_until_ms, led_since_ms; /* monotonic */
     int64_t in_flight;
     /* rate: a bucket of one second's worth, in thousandths of a deletion */
     int64_t tokens_milli, tokens_at_ms;
@@ -78,12 +79,16 @@ struct reconcile *reconcile_create(
     return r;
 }
 
-static void free_open_row(struct reconcile *r, struct open_row *row) {
-    HASH_DEL(r->open_rows, row);
+static void free_row_memory(struct open_row *row) {
     free(row->uid);
     free(row->namespace);
     free(row->name);
     free(row);
+}
+
+static void free_open_row(struct reconcile *r, struct open_row *row) {
+    HASH_DEL(r->open_rows, row);
+    free_row_memory(row);
 }
 
 void reconcile_destroy(struct reconcile *r) {
@@ -272,6 +277,12 @@ static void put(struct heap *heap, struct heap_node *node, int64_t key) {
 
 /* Try again after a while; meanwhile it is in no other heap. */
 static void try_later(struct reconcile *r, struct store_entry *entry, int64_t wait_ms) {
+    if (r->settings.one_pass && r->stopped) {
+        /* There is no later. */
+        r->counts.failed++;
+        set_phase(r, entry, PHASE_FAILED);
+        return;
+    }
     set_phase(r, entry, PHASE_IDLE);
     heap_remove(&r->due, &entry->due);
     put(&r->retry, &entry->retry, clock_mono_ms() + wait_ms);
@@ -336,7 +347,9 @@ static enum run_cause cause_of_absence(const struct reconcile *r, const struct s
     /* Who stands by cannot tell the leader's deletion from anybody else's; and the leader may have known the time
      * better. */
     struct decision decision = decide(r, entry->job);
-    bool maybe_leader = !reconcile_leads(r) && (decision.action == ACTION_DELETE || decision.action == ACTION_WAIT) &&
+    bool another_led = !reconcile_leads(r) || clock_mono_ms() < r->led_since_ms + LEADER_TAIL_MS;
+    bool maybe_leader = r->settings.leader_elect && another_led &&
+                        (decision.action == ACTION_DELETE || decision.action == ACTION_WAIT) &&
                         decision.due_ms <= clock_wall_ms() + LEADER_AHEAD_MS;
     return entry->uncertain || maybe_leader ? RUN_CAUSE_UNKNOWN : RUN_CAUSE_EXTERNAL;
 }
@@ -535,8 +548,8 @@ static void take_back(struct reconcile *r, struct store_entry *entry) {
 
 bool reconcile_may_send(const struct reconcile *r, const char *uid) {
     const struct store_entry *entry = store_find(&r->store, uid);
-    return entry && entry->phase == PHASE_DELETING && !entry->gone && reconcile_leads(r) && r->fresh[entry->source] &&
-           decide(r, entry->job).action == ACTION_DELETE;
+    return entry && entry->phase == PHASE_DELETING && !entry->gone && r->recording && entry->recorded &&
+           reconcile_leads(r) && r->fresh[entry->source] && decide(r, entry->job).action == ACTION_DELETE;
 }
 
 static void retry_or_give_up(struct reconcile *r, struct store_entry *entry, int64_t wait_ms, const char *why);
@@ -607,11 +620,15 @@ static void end_pass(struct reconcile *r, const char *why) {
 /* Stop all deletions for a while: the API server is in trouble, or says so. */
 static void pause_all(struct reconcile *r, int64_t retry_after_ms, const char *why) {
     r->troubled = true;
-    if (retry_after_ms < 0 && clock_mono_ms() < r->paused_until_ms)
-        return; /* one of many that were in flight at the same bad moment */
-    int64_t wait_ms = retry_after_ms >= 0 ? retry_after_ms : backoff_take(&r->pause);
+    /* One of many that were in flight at the same bad moment? Then only a longer wait is news. */
+    bool paused = clock_mono_ms() < r->paused_until_ms;
+    if (paused && retry_after_ms < 0)
+        return;
+    int64_t wait_ms = paused ? 0 : backoff_take(&r->pause);
+    if (wait_ms < retry_after_ms)
+        wait_ms = retry_after_ms;
     int64_t until_ms = clock_mono_ms() + wait_ms;
-    r->pauses_in_row++;
+    r->pauses_in_row += !paused;
     if (r->settings.one_pass && (wait_ms > RECONCILE_PASS_WAIT_MAX_MS || r->pauses_in_row > RECONCILE_PASS_ATTEMPTS)) {
         end_pass(r, why);
         return;
@@ -989,10 +1006,7 @@ int reconcile_add_open_row(struct reconcile *r, const char *namespace, const cha
         HASH_ADD_KEYPTR(hh, r->open_rows, row->uid, strlen(row->uid), row);
     if (hash_added(row))
         return 0; /* cppcheck-suppress memleak ; the table has it */
-    free(row->uid);
-    free(row->namespace);
-    free(row->name);
-    free(row);
+    free_row_memory(row);
     return error_nomem(err);
 }
 
@@ -1140,8 +1154,10 @@ void reconcile_register_is_new(struct reconcile *r) {
 void reconcile_set_lease(struct reconcile *r, int64_t until_ms) {
     bool led = reconcile_leads(r);
     r->lease_until_ms = until_ms;
-    if (!led)
-        r->ports.wake(r->ports.arg);
+    if (led)
+        return;
+    r->led_since_ms = clock_mono_ms();
+    r->ports.wake(r->ports.arg);
 }
 
 void reconcile_stop(struct reconcile *r) {

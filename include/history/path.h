@@ -26,7 +26,7 @@ bool path_has_folder(const char *path);
  */
 int path_check_surroundings(const char *path, struct error *err) must_check;
 
-/* path with suffix ("-wal", "-shm") behind it. Returns buf. */
+/* path, or what it is a symbolic link to, with suffix ("-wal", "-shm") behind it. Returns buf. */
 const char *path_beside(const char *path, const char *suffix, char buf[PATH_MAX]);
 
 /* Which file stands at a path: another one of the same name has another number, or is on another disk. */

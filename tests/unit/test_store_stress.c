@@ -255,6 +255,29 @@ START_TEST(a_wal_whose_register_is_gone_is_kept) {
 }
 END_TEST
 
+START_TEST(a_register_behind_a_symbolic_link_is_looked_after_where_it_is) {
+    char folder[96], target[128];
+    snprintf(folder, sizeof folder, "%s/elsewhere", fixture_folder);
+    snprintf(target, sizeof target, "%s/real.db", folder);
+    ck_assert_int_eq(mkdir(folder, 0755), 0);
+    ck_assert_int_eq(symlink(target, fixture_path), 0);
+    struct history *history = open_with_a_run();
+    apply_ok(history, make_record("u2", "1"));
+    history_close(history);
+    history = fixture_open(HISTORY_WRITE);
+    apply_ok(history, make_record("u3", "1"));
+    /* What happens to it there is noticed. */
+    char wal[160];
+    snprintf(wal, sizeof wal, "%s-wal", target);
+    ck_assert_int_eq(unlink(wal), 0);
+    expect_refusal(history, "u4", "its -wal file was moved or removed");
+    history_close(history);
+    ck_assert_str_eq(fixture_sql("SELECT group_concat(job_uid) FROM runs"), "u1,u2,u3");
+    unlink(target);
+    rmdir(folder);
+}
+END_TEST
+
 START_TEST(tables_that_somebody_dropped_or_changed_are_told) {
     struct history *history = open_with_a_run();
     fixture_sql("ALTER TABLE runs RENAME COLUMN reason TO grounds");
@@ -501,6 +524,7 @@ Suite *suite_store_stress(void) {
     tcase_add_test(tests, who_holds_the_lock_is_named);
     tcase_add_test(tests, a_reader_that_never_ends_cannot_fill_the_disk);
     tcase_add_test(tests, whoever_takes_the_rows_slowly_keeps_nothing_from_being_folded_in);
+    tcase_add_test(tests, a_register_behind_a_symbolic_link_is_looked_after_where_it_is);
     tcase_add_test(tests, a_probe_tells_whether_it_could_be_written_and_changes_nothing);
     tcase_add_test(tests, a_full_file_system_is_told_and_work_goes_on_when_there_is_room);
     tcase_add_test(tests, a_read_only_file_system_is_told_and_work_goes_on_when_it_can_be_written);
