@@ -2,6 +2,7 @@
 #include <getopt.h>
 #include <inttypes.h>
 #include <jansson.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -13,6 +14,7 @@
 #include "steps.h"
 
 #define WORLD_STEPS 2000    /* of a world; more steps are several worlds, of seeds that follow each other */
+#define WORLD_SECONDS 60    /* some thousand times what one takes: it has got into a loop */
 #define COVERED_FROM 200000 /* steps: with so many, everything must have happened */
 
 uint64_t counts[COUNTS];
@@ -84,10 +86,25 @@ static void explain(uint64_t seed, struct step *steps, const struct outcome_of_r
         waitpid(child, NULL, 0);
 }
 
+static uint64_t seed_at_work;
+
+static void on_alarm(int number) {
+    char text[128];
+    (void)number;
+    int len = snprintf(
+            text, sizeof text, "seed %" PRIu64 ", broken: bounded: it does not come to an end\n", seed_at_work);
+    if (write(STDOUT_FILENO, text, (size_t)len) < 0)
+        _exit(2);
+    _exit(1);
+}
+
 static bool run_one(uint64_t seed, const struct options *options, struct step *steps, uint64_t *ret_digest) {
     struct outcome_of_run result;
+    seed_at_work = seed;
     steps_generate(seed, steps, options->steps);
+    alarm(WORLD_SECONDS);
     world_run(seed, steps, options->steps, options->trace, &result);
+    alarm(0);
     *ret_digest = result.digest;
     if (result.invariant == HOLDS)
         return true;
@@ -142,6 +159,7 @@ int main(int argc, char **argv) {
     if (!parse(argc, argv, &options))
         return usage();
     json_object_seed(1);
+    signal(SIGALRM, on_alarm);
     log_configure(getenv("SIM_LOG") ? LOG_DEBUG : LOG_OFF, LOG_LOGFMT);
     struct step *steps = malloc((size_t)(options.steps + 1) * sizeof *steps);
     int passed = 0, failed = 0;

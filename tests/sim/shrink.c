@@ -1,5 +1,6 @@
 /* Delta debugging: the fewest steps that still break the same promise. Each try in a process of its own, since a world
  * that failed leaves the product in the middle of something. */
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -29,6 +30,7 @@ static bool still_fails(uint64_t seed, const struct step *steps, int n, const st
     pid_t child = fork();
     if (child == 0) {
         struct outcome_of_run result;
+        signal(SIGALRM, SIG_DFL);
         alarm(10);
         world_run(seed, steps, n, false, &result);
         _exit(result.invariant == failure->invariant && same_complaint(result.why, failure->why) ? 1 : 0);
