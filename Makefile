@@ -34,7 +34,7 @@ ALL_C    := $(shell find controller include tests -name '*.[ch]' 2>/dev/null)
 
 .DEFAULT_GOAL := all
 .DELETE_ON_ERROR:
-.PHONY: FORCE all help demo run check check-variant check-corpora lint coverage e2e soak torture bench fuzz format install uninstall clean \
+.PHONY: FORCE all help demo run check check-variant check-corpora lint coverage e2e soak torture bench fuzz sim mutants format install uninstall clean \
 	packages-build packages-demo packages-check packages-e2e
 
 help: ## list the targets
@@ -169,6 +169,15 @@ torture: packages-check ## fail the allocations of each path and scenario one by
 	$(BUILD)/torture -s $(S)
 	KUBESIM_BIN=$(BUILD)/kubesim $(BUILD)/torture -s 100 'online *'
 	$(BUILD)/torture-scenarios -s $(S)
+
+SEEDS ?= 1000
+SEED  ?= $$(date +%s)000
+sim: packages-check ## the simulation: SEEDS=1000 worlds of 2,000 steps, from SEED on
+	@$(MAKE) --no-print-directory -s -j$$(nproc) $(BUILD)/sim
+	@$(BUILD)/sim --seed $(SEED) --seeds $(SEEDS)
+
+mutants: packages-check ## break the product on purpose, line by line, and see the simulation notice
+	@tests/sim/mutate "$(MAKE)"
 
 T ?= 30
 fuzz: packages-check ## run each fuzz target for T=30 seconds

@@ -75,8 +75,11 @@ static void on_answer(void *arg, const struct client_answer *answer) {
             .message = answer->message,
             .body = answer->body};
     DL_DELETE(e->requests, request);
-    /* The API server says what it did by an object. Who says yes without one is something before it. */
-    if (answer->status / 100 == 2 && !json_string_value(json_object_get(answer->body, "kind")))
+    /* The API server says what it did, and that there is no such Job, by an object. Who answers without one is
+     * something before it, and knows nothing. */
+    const char *kind = json_string_value(json_object_get(answer->body, "kind"));
+    bool not_found = kind && strcmp(kind, "Status") == 0 && answer->reason && strcmp(answer->reason, "NotFound") == 0;
+    if ((answer->status / 100 == 2 && !kind) || (answer->status == 404 && !not_found))
         a.status = 0;
     if (request->is_delete)
         reconcile_on_delete(e->reconcile, request->uid, &a);

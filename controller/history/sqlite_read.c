@@ -118,18 +118,23 @@ static int prepare_query(
     else
         result = sqlite_prepare(sqlite, &sql, 0, &statement, err);
     if (result == 0) {
-        /* Binding what the text does not mention fails, and does no harm. */
-        sqlite3_bind_text(statement, Q_NAMESPACE, query->namespace, -1, SQLITE_STATIC);
-        sqlite3_bind_text(statement, Q_JOB, job, -1, SQLITE_TRANSIENT);
-        sqlite3_bind_text(statement, Q_CRONJOB, cronjob, -1, SQLITE_TRANSIENT);
-        sqlite3_bind_text(statement, Q_UID, query->uid, -1, SQLITE_STATIC);
+        /* Binding what the text does not mention fails, and does no harm; but a copy may need memory. */
+        sqlite_bind_text(statement, Q_NAMESPACE, query->namespace);
+        int copied = sqlite3_bind_text(statement, Q_JOB, job, -1, SQLITE_TRANSIENT);
+        int copied_too = sqlite3_bind_text(statement, Q_CRONJOB, cronjob, -1, SQLITE_TRANSIENT);
+        if (copied == SQLITE_NOMEM || copied_too == SQLITE_NOMEM)
+            result = error_nomem(err);
+        sqlite_bind_text(statement, Q_UID, query->uid);
         if (query->outcome >= 0)
             sqlite_bind_text(statement, Q_OUTCOME, outcome_name((enum outcome)query->outcome));
         sqlite3_bind_int64(statement, Q_SINCE, query->since_ms);
         sqlite3_bind_int64(statement, Q_UNTIL, query->until_ms);
         sqlite3_bind_int64(statement, Q_LIMIT, query->limit > 0 ? query->limit : -1);
-        *ret = statement;
     }
+    if (result == 0)
+        *ret = statement;
+    else
+        sqlite3_finalize(statement);
     strbuf_finish(&sql);
     strbuf_finish(&job_glob);
     strbuf_finish(&cronjob_glob);

@@ -116,11 +116,12 @@ static void on_wake(void *arg) {
     /* Working again comes before what is durable because of it. */
     if (!gone && changed && failure.kind == ERROR_NONE)
         deliver_failure(writer, &failure);
-    if (!deliver_done(writer, &done, &gone)) {
-        refusals_destroy(refused);
+    /* A record that was refused comes before the intent behind it, which may stand on an older one. */
+    if (!deliver_refused(writer, refused, &gone)) {
+        writer_chain_destroy(&done);
         return;
     }
-    if (!deliver_refused(writer, refused, &gone))
+    if (!deliver_done(writer, &done, &gone))
         return;
     if (changed && failure.kind != ERROR_NONE)
         deliver_failure(writer, &failure);

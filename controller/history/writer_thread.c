@@ -154,11 +154,16 @@ static void refuse(struct writer *writer, struct writer_chain *batch, const stru
     loop_wake_send(writer->wake);
 }
 
-/* Under mutex. NULL: it works again. */
+/* Under mutex. NULL: it works again. What fails first may differ from one try to the next with one and the same cause:
+ * a reason is news when it came twice. */
 static void tell_failure(struct writer *writer, const struct error *why) {
     static const struct error none = {.kind = ERROR_NONE};
     why = why ? why : &none;
-    if (why->kind == writer->failure.kind && strcmp(why->text, writer->failure.text) == 0)
+    bool same = why->kind == writer->failure.kind && strcmp(why->text, writer->failure.text) == 0;
+    bool changes = (why->kind == ERROR_NONE) != (writer->failure.kind == ERROR_NONE);
+    bool again = strcmp(why->text, writer->last_failure.text) == 0;
+    writer->last_failure = *why;
+    if (same || (!changes && !again))
         return;
     writer->failure = *why;
     writer->failure_told = false;

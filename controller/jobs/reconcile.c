@@ -9,6 +9,7 @@
 #include "base/log.h"
 #include "base/strbuf.h"
 
+#define LEADER_TAIL_MS 60000 /* after that, news of what another did while it led has come */
 #define LEADER_AHEAD_MS 2000 /* two controllers' idea of the API server's clock differs by a second or so */
 
 /* A Namespace in which deletion is forbidden: one Job tries now and then, the others wait for it. */
@@ -41,7 +42,7 @@ struct reconcile {
     uint32_t generations[RECONCILE_SOURCES_MAX];
     bool fresh[RECONCILE_SOURCES_MAX], partial[RECONCILE_SOURCES_MAX];
     bool recording, stopped;
-    int64_t lease_until_ms; /* monotonic */
+    int64_t lease_until_ms, led_since_ms; /* monotonic */
     int64_t in_flight;
     /* rate: a bucket of one second's worth, in thousandths of a deletion */
     int64_t tokens_milli, tokens_at_ms;
@@ -276,6 +277,12 @@ static void put(struct heap *heap, struct heap_node *node, int64_t key) {
 
 /* Try again after a while; meanwhile it is in no other heap. */
 static void try_later(struct reconcile *r, struct store_entry *entry, int64_t wait_ms) {
+    if (r->settings.one_pass && r->stopped) {
+        /* There is no later. */
+        r->counts.failed++;
+        set_phase(r, entry, PHASE_FAILED);
+        return;
+    }
     set_phase(r, entry, PHASE_IDLE);
     heap_remove(&r->due, &entry->due);
     put(&r->retry, &entry->retry, clock_mono_ms() + wait_ms);
@@ -340,7 +347,9 @@ static enum run_cause cause_of_absence(const struct reconcile *r, const struct s
     /* Who stands by cannot tell the leader's deletion from anybody else's; and the leader may have known the time
      * better. */
     struct decision decision = decide(r, entry->job);
-    bool maybe_leader = !reconcile_leads(r) && (decision.action == ACTION_DELETE || decision.action == ACTION_WAIT) &&
+    bool another_led = !reconcile_leads(r) || clock_mono_ms() < r->led_since_ms + LEADER_TAIL_MS;
+    bool maybe_leader = r->settings.leader_elect && another_led &&
+                        (decision.action == ACTION_DELETE || decision.action == ACTION_WAIT) &&
                         decision.due_ms <= clock_wall_ms() + LEADER_AHEAD_MS;
     return entry->uncertain || maybe_leader ? RUN_CAUSE_UNKNOWN : RUN_CAUSE_EXTERNAL;
 }
@@ -539,8 +548,8 @@ static void take_back(struct reconcile *r, struct store_entry *entry) {
 
 bool reconcile_may_send(const struct reconcile *r, const char *uid) {
     const struct store_entry *entry = store_find(&r->store, uid);
-    return entry && entry->phase == PHASE_DELETING && !entry->gone && reconcile_leads(r) && r->fresh[entry->source] &&
-           decide(r, entry->job).action == ACTION_DELETE;
+    return entry && entry->phase == PHASE_DELETING && !entry->gone && r->recording && entry->recorded &&
+           reconcile_leads(r) && r->fresh[entry->source] && decide(r, entry->job).action == ACTION_DELETE;
 }
 
 static void retry_or_give_up(struct reconcile *r, struct store_entry *entry, int64_t wait_ms, const char *why);
@@ -611,11 +620,15 @@ static void end_pass(struct reconcile *r, const char *why) {
 /* Stop all deletions for a while: the API server is in trouble, or says so. */
 static void pause_all(struct reconcile *r, int64_t retry_after_ms, const char *why) {
     r->troubled = true;
-    if (retry_after_ms < 0 && clock_mono_ms() < r->paused_until_ms)
-        return; /* one of many that were in flight at the same bad moment */
-    int64_t wait_ms = retry_after_ms >= 0 ? retry_after_ms : backoff_take(&r->pause);
+    /* One of many that were in flight at the same bad moment? Then only a longer wait is news. */
+    bool paused = clock_mono_ms() < r->paused_until_ms;
+    if (paused && retry_after_ms < 0)
+        return;
+    int64_t wait_ms = paused ? 0 : backoff_take(&r->pause);
+    if (wait_ms < retry_after_ms)
+        wait_ms = retry_after_ms;
     int64_t until_ms = clock_mono_ms() + wait_ms;
-    r->pauses_in_row++;
+    r->pauses_in_row += !paused;
     if (r->settings.one_pass && (wait_ms > RECONCILE_PASS_WAIT_MAX_MS || r->pauses_in_row > RECONCILE_PASS_ATTEMPTS)) {
         end_pass(r, why);
         return;
@@ -813,7 +826,8 @@ static void record(struct reconcile *r, struct store_entry *entry, const json_t 
     struct run_policy policy;
     policy_for_row(entry, &decision, &policy);
     note_decision(r, entry, &decision, false);
-    if (entry->phase == PHASE_DELETING || entry->phase == PHASE_CONFIRMING)
+    bool intended = entry->phase == PHASE_INTENT && !entry->changed;
+    if (intended || entry->phase == PHASE_DELETING || entry->phase == PHASE_CONFIRMING)
         policy.state = RUN_DELETING; /* the intent stands until the answer */
     entry->recorded = submit(r, HISTORY_RECORD, entry->job->uid, run, &policy, RUN_CAUSE_NONE);
     evaluate(r, entry);
@@ -901,6 +915,7 @@ int reconcile_on_job_deleted(
     struct store_entry *entry = store_find(&r->store, job.uid);
     if (entry && entry->phase == PHASE_CONFIRMING) {
         confirmed_gone(r, entry);
+        r->ports.wake(r->ports.arg);
         return 0;
     }
     struct run *run = evidence_of(r, &job, object, template, template_len);
@@ -915,6 +930,7 @@ int reconcile_on_job_deleted(
         }
         entry->source = source;
         entry->generation = r->generations[source];
+        remember_row(r, entry);
         entry->counted = true; /* never heard of, or heard of twice: no news for the log */
     }
     seems_gone(r, entry, run);
@@ -1142,8 +1158,10 @@ void reconcile_register_is_new(struct reconcile *r) {
 void reconcile_set_lease(struct reconcile *r, int64_t until_ms) {
     bool led = reconcile_leads(r);
     r->lease_until_ms = until_ms;
-    if (!led)
-        r->ports.wake(r->ports.arg);
+    if (led)
+        return;
+    r->led_since_ms = clock_mono_ms();
+    r->ports.wake(r->ports.arg);
 }
 
 void reconcile_stop(struct reconcile *r) {

@@ -362,6 +362,9 @@ static void set_target(struct http_transfer *t, const struct http_target *target
         set_blob(t, CURLOPT_CAINFO_BLOB, target->ca_pem);
     else if (target->ca_file)
         set_option(t, CURLOPT_CAINFO, target->ca_file);
+    /* Else libcurl would trust those whom this machine trusts as well. */
+    if (target->ca_pem || target->ca_file)
+        curl_easy_setopt(t->easy, CURLOPT_CAPATH, NULL);
     if (target->cert_pem)
         set_blob(t, CURLOPT_SSLCERT_BLOB, target->cert_pem);
     else if (target->cert_file)

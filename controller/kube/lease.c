@@ -181,7 +181,9 @@ static void failed(struct lease *lease, const char *doing, const struct client_a
         finish_release(lease);
         return;
     }
-    wait_for_retry(lease, answer->retry_after_ms);
+    /* Who is to be asked again in an hour may be well in a second, and others wait for us no longer than this. */
+    int64_t least_ms = answer->retry_after_ms;
+    wait_for_retry(lease, least_ms < lease->settings.duration_ms ? least_ms : lease->settings.duration_ms);
     if (lease->handler.failed)
         lease->handler.failed(lease->handler.arg, answer->status, answer->message, lease->failures);
 }
@@ -230,7 +232,7 @@ static char *make_body(const struct lease *lease, bool release) {
     json_t *spec = json_pack("{s:s,s:I,s:s,s:s,s:I}", "holderIdentity", release ? "" : lease->settings.identity,
             "leaseDurationSeconds", (json_int_t)(release ? 1 : lease->settings.duration_ms / 1000), "acquireTime",
             renewal ? before.acquire_time : now, "renewTime", now, "leaseTransitions",
-            (json_int_t)(before.transitions + foreign));
+            (json_int_t)before.transitions + foreign);
     char *text = NULL;
     if (object && spec && json_object_update(json_object_get(object, "spec"), spec) == 0)
         text = json_dumps(object, JSON_COMPACT);
@@ -239,10 +241,18 @@ static char *make_body(const struct lease *lease, bool release) {
     return text;
 }
 
+/* What is no Lease, or not ours, is an answer of something before the API server. */
+static bool is_as_written(const struct lease *lease, const json_t *body) {
+    struct lease_record record = lease_record_read(body);
+    return strcmp(text_of(body, "kind"), "Lease") == 0 &&
+           *text_of(json_object_get(body, "metadata"), "resourceVersion") &&
+           strcmp(record.holder, lease->step == STEP_RELEASING ? "" : lease->settings.identity) == 0;
+}
+
 static void on_written(void *arg, const struct client_answer *answer) {
     struct lease *lease = arg;
     lease->call = NULL;
-    bool took_effect = (answer->status == 200 || answer->status == 201) && json_is_object(answer->body);
+    bool took_effect = (answer->status == 200 || answer->status == 201) && is_as_written(lease, answer->body);
     if (took_effect) {
         lease->failures = 0;
         lease->looked_again = false;
@@ -296,7 +306,7 @@ static void write_lease(struct lease *lease, bool release) {
 static void on_read(void *arg, const struct client_answer *answer) {
     struct lease *lease = arg;
     lease->call = NULL;
-    if (answer->status == 200 && json_is_object(answer->body)) {
+    if (answer->status == 200 && strcmp(text_of(answer->body, "kind"), "Lease") == 0) {
         observe(lease, json_incref((json_t *)answer->body));
     } else if (answer->status == 404) {
         forget_object(lease);

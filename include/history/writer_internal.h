@@ -48,6 +48,7 @@ struct writer {
     struct writer_chain done;
     struct writer_refusal *refused, **refused_tail;
     struct error failure, prune_failure; /* kind ERROR_NONE: none */
+    struct error last_failure;           /* of the last try, told or not */
     bool failure_told, prune_failure_told, anew_told;
     bool stop, ended;
     int64_t stop_by_mono;

@@ -132,6 +132,15 @@ struct process *controller_start_with_clocks(int64_t offset_ms, int64_t speed, c
                     format("ASAN_OPTIONS=%s:verify_asan_link_order=0", sanitizer ? sanitizer : ""), NULL}});
 }
 
+struct result sexton_run_with_shim(const char *name, const char *const arguments[]) {
+    const char *argv[ARGUMENTS_MAX] = {sexton_binary()}, *sanitizer = getenv("ASAN_OPTIONS");
+    for (int n = 1; *arguments && n < ARGUMENTS_MAX - 1; arguments++)
+        argv[n++] = *arguments;
+    return process_run(&(struct start){.argv = argv,
+            .env = (const char *const[]){format("LD_PRELOAD=%s", shim(name)),
+                    format("ASAN_OPTIONS=%s:verify_asan_link_order=0", sanitizer ? sanitizer : ""), NULL}});
+}
+
 struct process *controller_start_with_disk(void) {
     const char *argv[ARGUMENTS_MAX] = {0}, *sanitizer = getenv("ASAN_OPTIONS");
     fill(argv, "run", (const char *const[]){NULL});

@@ -12,6 +12,8 @@ const char *sexton_binary(void);
 /* The binary with these arguments and nothing else, to its end. */
 #define sexton(...) sexton_run((const char *const[]){__VA_ARGS__, NULL}, NULL)
 struct result sexton_run(const char *const arguments[], const char *input);
+/* ... with tests/shims/NAME.c preloaded. */
+struct result sexton_run_with_shim(const char *name, const char *const arguments[]);
 
 /* Writes the configuration: sections of the caller's, and the test's own register. Returns its path. */
 const char *configure(const char *sections);

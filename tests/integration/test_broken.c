@@ -80,7 +80,7 @@ START_TEST(a_watch_that_is_reset_in_the_middle_of_a_chunk_goes_on_and_loses_noth
     wait_until_synced(controller);
     for (int i = 0; i < 3; i++) {
         /* Some bytes into the event. */
-        proxy_cut("jobs?watch=true", PROXY_RESET, 40 + 100 * i, 1);
+        proxy_cut("/jobs?watch=true", PROXY_RESET, 40 + 100 * i, 1);
         expect_at_work();
         expect_number(proxy_cuts(), 1);
     }
@@ -99,7 +99,7 @@ START_TEST(a_watch_that_is_silent_for_good_is_given_up_at_its_own_deadline_and_l
     struct process *controller = controller_start_with_clock(0, 1);
     wait_until_synced(controller);
     /* Half open: no data, no FIN, and the other end acknowledges what TCP asks. */
-    proxy_cut("jobs?watch=true", PROXY_SILENT, 0, 1);
+    proxy_cut("/jobs?watch=true", PROXY_SILENT, 0, 1);
     wait_until(proxy_cuts() == 1);
     struct job job = put_job(.name = "unseen", .ended_s = 60);
     int64_t began_ms = clock_controllers_ms();
@@ -123,7 +123,7 @@ START_TEST(a_watch_whose_other_end_has_vanished_is_given_up_by_tcp_and_loses_not
     configure(WITHOUT_LEASE);
     struct process *controller = controller_start_with_clock(0, 1);
     wait_until_synced(controller);
-    proxy_cut("jobs?watch=true", PROXY_VANISH, 0, 1);
+    proxy_cut("/jobs?watch=true", PROXY_VANISH, 0, 1);
     wait_until(proxy_cuts() == 1);
     struct job job = put_job(.name = "unseen", .ended_s = 60);
     int64_t began_ms = mono_ms();

@@ -280,6 +280,28 @@ START_TEST(tls_with_a_ca_and_a_client_certificate) {
 }
 END_TEST
 
+START_TEST(with_a_ca_in_the_kubeconfig_no_other_ca_is_trusted) {
+    make_certificate("server", "kubesim", "-addext subjectAltName=IP:127.0.0.1");
+    sim_start((const char *const[]){"--tls-cert", in_folder("server.crt"), "--tls-key", in_folder("server.key"), NULL});
+    const char *data = sim_kubeconfig(), *text = read_file(data), *at = strstr(text, "certificate-authority-data: ");
+    const char *file = write_file("file.yaml",
+            format("%.*scertificate-authority: server.crt%s", (int)(at - text), text, at + strcspn(at, "\n")));
+    const char *none = write_file("none.yaml", format("%.*s%s", (int)(at - text), text, at + strcspn(at, "\n")));
+    /* Those of the machine are for a kubeconfig that names none. */
+    const struct {
+        const char *path;
+        int code;
+        bool trusts;
+    } cases[] = {{data, 0, false}, {file, 0, false}, {none, 1, true}};
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        struct result result =
+                sexton_run_with_shim("trust", (const char *const[]){"plan", "--kubeconfig", cases[i].path, NULL});
+        expect(result.code == cases[i].code, "case %zu: %d: %s", i, result.code, result.err);
+        expect((strstr(result.err, "trusts /") != NULL) == cases[i].trusts, "case %zu: %s", i, result.err);
+    }
+}
+END_TEST
+
 START_TEST(a_server_that_speaks_http_1_1_only_is_served_over_few_connections) {
     make_certificate("server", "kubesim", "-addext subjectAltName=IP:127.0.0.1");
     sim_start((const char *const[]){"--tls-cert", in_folder("server.crt"), "--tls-key", in_folder("server.key"),
@@ -375,6 +397,7 @@ Suite *suite_connecting(void) {
             several_kubeconfigs_are_merged_and_a_context_is_chosen,
             a_proxy_is_asked_instead_of_the_server,
             tls_with_a_ca_and_a_client_certificate,
+            with_a_ca_in_the_kubeconfig_no_other_ca_is_trusted,
             a_server_that_speaks_http_1_1_only_is_served_over_few_connections,
             a_ca_that_was_replaced_before_the_servers_certificate_is_picked_up_without_a_restart,
             a_ca_that_is_replaced_after_the_servers_certificate_is_picked_up_without_a_restart,

@@ -194,7 +194,7 @@ START_TEST(a_watch_that_is_silent_for_good_is_given_up_in_ten_minutes) {
     proxy_start();
     struct process *controller = controller_start();
     wait_until_synced(controller);
-    proxy_cut("jobs?watch=true", PROXY_SILENT, 0, 1);
+    proxy_cut("/jobs?watch=true", PROXY_SILENT, 0, 1);
     wait_until(proxy_cuts() == 1);
     int64_t began_ms = mono_ms();
     struct job job = put_job(.name = "unseen", .ended_s = 60);
@@ -214,7 +214,7 @@ START_TEST(a_watch_whose_other_end_has_vanished_is_given_up_in_a_minute) {
     proxy_start();
     struct process *controller = controller_start();
     wait_until_synced(controller);
-    proxy_cut("jobs?watch=true", PROXY_VANISH, 0, 1);
+    proxy_cut("/jobs?watch=true", PROXY_VANISH, 0, 1);
     wait_until(proxy_cuts() == 1);
     int64_t began_ms = mono_ms();
     struct job job = put_job(.name = "unseen", .ended_s = 60);

@@ -472,8 +472,10 @@ void http_resume(struct http_transfer *t) {
 /* ---- watches ---- */
 
 static void add_frame(struct http_transfer *t, int entry) {
-    if (server_frame(&t->route, entry, &t->reply.body))
-        reply_mark(&t->reply, entry);
+    if (!server_frame(&t->route, entry, &t->reply.body))
+        return;
+    reply_mark(&t->reply, entry);
+    t->reply.marks[t->reply.n_marks - 1].end--; /* it is whole without the line's end */
 }
 
 /* The next entry from position on that this watch is about; -1: none. */
@@ -517,6 +519,7 @@ static bool disturb(struct http_transfer *t) {
         server_bookmark(&t->route, t->position - 1, &t->reply.body);
         reply_mark(&t->reply, t->position - 1);
         t->reply.marks[t->reply.n_marks - 1].bookmark = true;
+        t->reply.marks[t->reply.n_marks - 1].end--;
         break;
     case STREAM_DOUBLE:
         if (t->position > t->first_position) {

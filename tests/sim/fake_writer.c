@@ -14,6 +14,7 @@
 #define BATCH_MAX 256
 #define RETRY_FIRST_MS 100
 #define RETRY_LAST_MS 10000
+#define CHECK_EVERY_MS 15000 /* that the register is still there, while nothing is written */
 
 struct writer {
     struct machine *machine;
@@ -22,10 +23,11 @@ struct writer {
     struct history_request *queue, **tail;
     struct history_request *done, **done_tail;
     struct history_request *refused, **refused_tail;
-    int queued, pending;
+    int pending;
     int64_t retry_ms;
     bool fails, fails_told; /* the thread's view, and the loop's */
     bool full;
+    bool anew; /* to be told */
 };
 
 struct row *machine_row(struct machine *m, int job) {
@@ -74,12 +76,17 @@ static bool apply(struct machine *m, const struct history_request *request) {
     if (!row->there && !request->run)
         return request->op != HISTORY_INTENT;
     if (!row->there)
-        *row = (struct row){
-                .there = true, .started_ms = TIME_NONE, .finished_ms = TIME_NONE, .fate = HISTORY_FATE_NONE};
+        *row = (struct row){.there = true,
+                .version = -1,
+                .started_ms = TIME_NONE,
+                .finished_ms = TIME_NONE,
+                .fate = HISTORY_FATE_NONE};
     struct history_fate fate = history_fate_after(&row->fate, request);
     row->fate = fate;
     if (request->run) {
         row->has_run = true;
+        if (request->run->resource_version)
+            row->version = entry_of(request->run->resource_version);
         row->outcome = request->run->outcome != OUTCOME_NONE ? (uint8_t)request->run->outcome : row->outcome;
         if (request->run->started_at_ms != TIME_NONE)
             row->started_ms = request->run->started_at_ms;
@@ -121,15 +128,41 @@ static void apply_queue(struct writer *w, bool keep) {
         w->queue = request->next;
         if (!w->queue)
             w->tail = &w->queue;
-        w->queued--;
         if (!taken)
             model_refused(w->machine, request);
         add(taken ? &w->done_tail : &w->refused_tail, request);
     }
 }
 
+/* Another register stands there: what was not answered yet is written to that one. */
+static void notice_replacement(struct writer *w) {
+    w->machine->store_replaced = false;
+    w->anew = true;
+    counts[COUNT_STORE_REPLACED]++;
+    *w->done_tail = w->queue;
+    if (w->queue)
+        w->done_tail = w->tail;
+    w->queue = w->done;
+    w->tail = w->queue ? w->done_tail : &w->queue;
+    w->done = NULL;
+    w->done_tail = &w->done;
+    happening_plan(&w->answer, world->now_ms);
+    happening_plan(&w->commit, world->now_ms);
+}
+
+void machine_replace_register(struct machine *m) {
+    if (m->n_rows)
+        memset(m->rows, 0, (size_t)m->n_rows * sizeof *m->rows);
+    m->store_replaced = m->store_was_lost = true;
+    trace("  register %d: replaced by an empty one", m->index);
+    if (m->writer && !happening_is_planned(&m->writer->commit))
+        happening_plan(&m->writer->commit, world->now_ms + chance_range(0, CHECK_EVERY_MS));
+}
+
 static void on_commit(void *arg) {
     struct writer *w = arg;
+    if (w->machine->store_replaced)
+        notice_replacement(w);
     if (!w->queue)
         return;
     if (is_bad(w->machine)) {
@@ -162,24 +195,29 @@ static void tell_failure(struct writer *w) {
 
 static void on_answer(void *arg) {
     struct writer *w = arg;
+    if (w->machine->store_replaced)
+        notice_replacement(w);
     struct history_request *done = w->done, *refused = w->refused, *next;
+    if (w->anew && w->handler.anew)
+        w->handler.anew(w->handler.arg);
+    w->anew = false;
     w->done = w->refused = NULL;
     w->done_tail = &w->done;
     w->refused_tail = &w->refused;
     if (w->fails_told && !w->fails)
         tell_failure(w);
-    for (; done; done = next) {
-        next = done->next;
-        w->pending--;
-        w->handler.durable(w->handler.arg, done);
-        history_request_destroy(done);
-    }
     for (; refused; refused = next) {
         next = refused->next;
         w->pending--;
         if (w->handler.refused)
             w->handler.refused(w->handler.arg, refused, "the simulation says so");
         history_request_destroy(refused);
+    }
+    for (; done; done = next) {
+        next = done->next;
+        w->pending--;
+        w->handler.durable(w->handler.arg, done);
+        history_request_destroy(done);
     }
     if (!w->fails_told && w->fails)
         tell_failure(w);
@@ -210,14 +248,14 @@ int writer_open(struct loop *loop, const struct writer_settings *settings, const
     w->refused_tail = &w->refused;
     happening_init(&w->commit, m, on_commit, w);
     happening_init(&w->answer, m, on_answer, w);
-    *ret = w;
+    *ret = m->writer = w;
+    m->store_replaced = false;
     return 0;
 }
 
 void writer_submit(struct writer *w, struct history_request *request) {
     model_submits(w->machine, request);
     add(&w->tail, request);
-    w->queued++;
     w->pending++;
     if (w->pending >= world->flavor.queue_room)
         w->full = true;
@@ -327,6 +365,7 @@ int writer_close(struct writer *w, int64_t grace_ms) {
     destroy_chain(w->queue);
     destroy_chain(w->done);
     destroy_chain(w->refused);
+    w->machine->writer = NULL;
     free(w);
     return result;
 }

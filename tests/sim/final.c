@@ -54,6 +54,8 @@ static bool differs_alive(struct machine *m, int job) {
 static bool differs_gone(struct machine *m, int job) {
     const struct truth_job *truth = &world->jobs[job];
     const struct row *row = machine_row(m, job);
+    if (m->store_was_lost && !row->there)
+        return false;
     if (truth->requester == m->index && !row->there)
         return MISMATCH("machine %d deleted Job number %d, and has no record of it", m->index, job);
     if (truth->told_finished[m->index] == m->boot && !row->there)
@@ -66,12 +68,12 @@ static bool differs_gone(struct machine *m, int job) {
     return false;
 }
 
-/* Its name was deleted by us and created again so often that it may be backed off from. */
+/* Jobs of its name have come and gone so often that it may be backed off from. */
 static bool comes_again(int job) {
     int times = 0;
     for (int other = 0; world->flavor.recreate_limit && other < job; other++) {
         const struct truth_job *a = &world->jobs[job], *b = &world->jobs[other];
-        times += b->requester >= 0 && a->namespace == b->namespace && strcmp(a->name, b->name) == 0;
+        times += a->namespace == b->namespace && strcmp(a->name, b->name) == 0;
     }
     return times > 0 && times >= world->flavor.recreate_limit;
 }

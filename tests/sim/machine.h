@@ -25,6 +25,8 @@ void machine_after(struct machine *m);
 
 /* fake_writer.c: the register as a reader sees it, and to tell its process of a change of the store. */
 struct row *machine_row(struct machine *m, int job);
+/* Somebody puts an empty register in the place of the one that is open. */
+void machine_replace_register(struct machine *m);
 
 /* fake_http.c */
 /* Lets go of a transfer, whatever it is at. */

@@ -135,8 +135,9 @@ static void check_policy(const struct machine *m, int job, const struct job_stat
     check_server_clock(m, job, due_ms);
 }
 
-static void check_row(struct machine *m, int job, const struct job_state *state) {
+static void check_row(struct machine *m, int job, const struct entry *e) {
     const struct row *row = machine_row(m, job);
+    const struct job_state *state = &e->job;
     if (!row->there || !row->has_run)
         violated(RECORD_FIRST, "Job number %d is deleted, and machine %d has no record of it", job, m->index);
     /* An event that came late may bring one back that is known to be gone: its row is final. */
@@ -147,6 +148,10 @@ static void check_row(struct machine *m, int job, const struct job_state *state)
     if (row->outcome != state->outcome || row->finished_ms != state->finished_ms ||
             row->started_ms != state->started_ms)
         violated(RECORD_FIRST, "Job number %d is deleted, and its row tells of other times or another outcome", job);
+    /* After a 401 it is begun once more with a new token, and the record may be of a later version by then. */
+    int32_t version = (int32_t)(e - entry_at(0));
+    if (row->version != version && !(world->flavor.second_token && row->version > version))
+        violated(RECORD_FIRST, "Job number %d is deleted in a version that is not the one on record", job);
     if (!final && (row->fate.policy.due_at_ms == TIME_NONE || !row->fate.policy.rule[0]))
         violated(RECORD_FIRST, "Job number %d is deleted, and its row does not say by which policy", job);
 }
@@ -186,7 +191,7 @@ static int scope_of(const struct route *route) {
 static void delete_begins(struct machine *m, const struct route *route, const char *body) {
     const struct entry *e;
     int job = read_delete(route, body, &e);
-    check_row(m, job, &e->job);
+    check_row(m, job, e);
     if (world->flavor.second_token)
         return; /* after a 401 it is begun once more, and whether it may still leave is seen when it does */
     check_policy(m, job, &e->job);
@@ -340,7 +345,8 @@ static void check_gone(const struct machine *m, int job, const struct row *row, 
     counts[COUNT_CAUSE_UNKNOWN] += first && row->fate.cause == RUN_CAUSE_UNKNOWN;
     if (row->fate.cause == RUN_CAUSE_TTL && truth->requester != m->index)
         violated(REGISTER, "machine %d says that it deleted Job number %d, and did not", m->index, job);
-    if (row->fate.cause == RUN_CAUSE_EXTERNAL && truth->requester == m->index && !world->flavor.unfaithful)
+    if (row->fate.cause == RUN_CAUSE_EXTERNAL && truth->requester == m->index && !world->flavor.unfaithful &&
+            !m->store_was_lost)
         violated(
                 REGISTER, "machine %d says that somebody else deleted Job number %d, and it was itself", m->index, job);
     if (row->fate.cause == RUN_CAUSE_NONE)

@@ -46,6 +46,8 @@ struct verdict oracle_judge(const struct job_state *job, int namespace, const st
         return stays("it finished before it started");
     if (job->deletion_ms != TIME_NONE)
         return stays("it is being deleted already");
+    if (world->flavor.selector && !job->selected)
+        return stays("it is not selected");
     if (is_bad(&job->notes))
         return stays("an annotation is not understood");
     if (!around)

@@ -178,6 +178,11 @@ static void list(const struct route *route, struct reply *reply) {
             continue;
         if (items++)
             strbuf_add_char(&reply->body, ',');
+        if (world->flavor.garbled && !world->healed && chance_permille(30)) {
+            counts[COUNT_GARBLED]++;
+            strbuf_add_text(&reply->body, "{\"metadata\":{\"name\":7}}");
+            continue;
+        }
         render_object(&reply->body, entry);
         reply_mark(reply, entry);
     }

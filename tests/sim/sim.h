@@ -36,6 +36,7 @@
 
 struct machine;
 struct http_transfer;
+struct writer;
 
 /* ---- chance ---- */
 
@@ -163,6 +164,7 @@ struct feed_view { /* what a machine can know of its own list and watch */
 
 struct row {
     bool there, has_run;
+    int32_t version; /* the Job's entry that it was made from last, -1 */
     uint8_t outcome;
     int64_t started_ms, finished_ms;
     struct history_fate fate;
@@ -183,11 +185,13 @@ struct machine {
     struct row *rows;                      /* the register: survives everything */
     int n_rows;
     int64_t store_bad_until_ms, store_slow_ms;
+    bool store_replaced, store_was_lost; /* by an empty one, and nobody has noticed; and: ever */
     /* the process */
     bool up, stopping, ending, crashing, one_pass;
     uint32_t boot;
     struct loop *loop;
     struct engine *engine;
+    struct writer *writer;
     struct config *config;
     struct happening restart;
     struct settings settings;
@@ -209,11 +213,13 @@ struct machine {
 
 struct flavor { /* drawn once for each world */
     int machines;
-    bool leader_elect, v1beta1, selector, listed, unfaithful, manifest, second_token;
-    int faults;     /* permille of requests that go wrong */
-    int live;       /* Jobs at a time, about */
-    int page;       /* items on a page of a list; 0: all */
-    int queue_room; /* requests the register takes in before it says stop */
+    bool leader_elect, v1beta1, selector, listed, manifest, second_token;
+    bool unfaithful; /* the API server loses events and gives out old lists */
+    bool garbled;    /* items of its lists cannot be read */
+    int faults;      /* permille of requests that go wrong */
+    int live;        /* Jobs at a time, about */
+    int page;        /* items on a page of a list; 0: all */
+    int queue_room;  /* requests the register takes in before it says stop */
     int ttl_max_s;
     int recreate_limit; /* 0: that guard is off */
 };
@@ -325,11 +331,13 @@ enum count {
     COUNT_DROPPED,
     COUNT_REORDERED,
     COUNT_STALE_LIST,
+    COUNT_GARBLED,
     COUNT_PAUSES,
     COUNT_COMMITS,
     COUNT_STORE_FAILED,
     COUNT_STORE_FAILED_AFTER,
     COUNT_STORE_REFUSED,
+    COUNT_STORE_REPLACED,
     COUNT_BOOTS,
     COUNT_BOOT_FAILED,
     COUNT_CRASHES,

@@ -446,6 +446,10 @@ static void act_store_fails(void) {
     trace("  register %d: fails for %lld ms", m->index, (long long)(m->store_bad_until_ms - world->now_ms));
 }
 
+static void act_store_replaced(void) {
+    machine_replace_register(pick_machine());
+}
+
 static void act_store_slow(void) {
     struct machine *m = pick_machine();
     m->store_slow_ms = chance_permille(500) ? 0 : chance_range(1, 4000);
@@ -528,6 +532,7 @@ static const struct {
         {"step a clock", 4, true, act_clock},
         {"step the server's clock", 2, true, act_server_clock},
         {"store fails", 3, true, act_store_fails},
+        {"replace a register", 1, true, act_store_replaced},
         {"store is slow", 3, true, act_store_slow},
         {"kill -9", 4, true, act_crash},
         {"SIGTERM", 2, true, act_stop},

@@ -44,6 +44,7 @@ static void draw_flavor(struct flavor *flavor) {
     flavor->selector = chance_permille(200);
     flavor->listed = chance_permille(150);
     flavor->unfaithful = chance_permille(100);
+    flavor->garbled = chance_permille(100);
     flavor->manifest = chance_permille(150);
     flavor->second_token = chance_permille(200);
     flavor->faults = faults[chance_below(5)];
@@ -59,7 +60,10 @@ static void trace_flavor(const struct flavor *flavor) {
             flavor->machines > 1 ? "s" : "", flavor->leader_elect ? " with leader election" : "",
             flavor->selector ? ", a selector" : "", flavor->listed ? ", listed Namespaces" : "",
             flavor->v1beta1 ? ", CronJobs of v1beta1" : "",
-            flavor->unfaithful ? ", an API server that loses events" : "", flavor->faults, flavor->page);
+            flavor->unfaithful ? ", an API server that loses events"
+            : flavor->garbled  ? ", garbled lists"
+                               : "",
+            flavor->faults, flavor->page);
 }
 
 static void begin(uint64_t seed, bool tracing) {
@@ -134,8 +138,11 @@ static void heal(void) {
         m->frozen_until_ms = m->cut_until_ms = m->store_bad_until_ms = 0;
         machine_reload(m);
     }
-    /* What a server has kept to itself, it tells in a list. */
-    for (int i = 0; world->flavor.unfaithful && i < 20; i++)
+}
+
+/* What a server has kept to itself, it tells in a list. */
+static void ask_for_lists(void) {
+    for (int i = 0; (world->flavor.unfaithful || world->flavor.garbled) && i < 20; i++)
         streams_disturb(STREAM_GONE, (uint64_t)i);
 }
 
@@ -150,7 +157,9 @@ static void remove_terminating(void) {
 static void settle(int n) {
     int64_t patience_ms = final_patience_ms(), until_ms = world->now_ms + patience_ms;
     world->step = n;
-    while (world->now_ms < until_ms && !final_is_reached()) {
+    for (int turn = 0; world->now_ms < until_ms && !final_is_reached(); turn++) {
+        if (turn % 20 == 0)
+            ask_for_lists();
         for (int64_t next_ms = world->now_ms + 5000; queue_run_one(next_ms);) {
         }
         remove_terminating();

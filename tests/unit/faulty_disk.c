@@ -43,6 +43,7 @@ static enum disk_fault fault;
 static bool fault_for_good, fault_came;
 int disk_syncs;
 bool disk_syncs_fail;
+void (*disk_at_sync)(void);
 
 /* ---- failing ---- */
 
@@ -135,6 +136,10 @@ static void sync_folder(void) {
 /* Before the C library's. */
 int fdatasync(int fd) {
     disk_syncs++;
+    void (*at_sync)(void) = disk_at_sync;
+    disk_at_sync = NULL;
+    if (at_sync)
+        at_sync();
     bool ours = installed && fd >= 0 && fd < FDS_MAX && fds[fd];
     if (disk_syncs_fail || (ours && fails())) {
         errno = EIO;

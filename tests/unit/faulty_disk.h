@@ -28,3 +28,5 @@ void disk_lose_power(const char *to, unsigned luck);
 /* Calls of fdatasync by anyone, whether installed or not; and whether they fail. */
 extern int disk_syncs;
 extern bool disk_syncs_fail;
+/* Called once, by the next of them. */
+extern void (*disk_at_sync)(void);

@@ -3,6 +3,7 @@
  * reported durable that cannot be found by opening the path afterwards, a damaged file is left as it is, and the error
  * says what to do.
  */
+#include "faulty_disk.h"
 #include "history_fixture.h"
 #include "suites.h"
 
@@ -99,6 +100,19 @@ START_TEST(a_wal_that_another_program_began_anew_is_noticed_before_anything_is_w
     ck_assert_int_eq(after.st_size, 0);
     ck_assert_int_eq(after.st_nlink, 1);
     close(fd);
+}
+END_TEST
+
+static void remove_register(void) {
+    ck_assert_int_eq(unlink(fixture_path), 0);
+}
+
+START_TEST(a_register_that_is_removed_in_the_middle_of_a_commit_is_noticed_before_it_is_reported) {
+    struct history *history = open_with_a_run();
+    disk_at_sync = remove_register;
+    expect_refusal(history, "u2", "it was moved or removed");
+    ck_assert(disk_at_sync == NULL);
+    history_close(history);
 }
 END_TEST
 
@@ -469,6 +483,7 @@ Suite *suite_store_stress(void) {
     tcase_add_checked_fixture(tests, fixture_setup, fixture_teardown);
     tcase_set_timeout(tests, 60);
     tcase_add_test(tests, a_wal_that_another_program_began_anew_is_noticed_before_anything_is_written);
+    tcase_add_test(tests, a_register_that_is_removed_in_the_middle_of_a_commit_is_noticed_before_it_is_reported);
     tcase_add_test(tests, what_was_in_a_wal_that_was_removed_is_saved_into_the_file);
     tcase_add_test(tests, a_register_that_was_written_over_while_it_is_open_takes_nothing_more);
     tcase_add_test(tests, a_wal_that_was_written_over_while_it_is_open_is_noticed_and_what_follows_is_found);

@@ -374,6 +374,17 @@ START_TEST(a_request_that_can_never_succeed_is_refused_and_the_others_go_on) {
 }
 END_TEST
 
+START_TEST(a_refusal_is_told_before_what_stood_behind_it) {
+    open_with(DURATION_NEVER);
+    sqlite3 *lock = lock_register();
+    submit(make_request(HISTORY_INTENT, "stranger", NULL));
+    submit_records(0, 2);
+    unlock_register(lock);
+    await(3);
+    ck_assert_str_eq(told.order, "rdd");
+}
+END_TEST
+
 START_TEST(a_refusal_without_a_handler_is_only_logged) {
     struct writer_settings settings = {.location = fixture_location, .cluster = "c1", .retention_ms = DURATION_NEVER};
     struct writer_handler durable_only = {.arg = &told, .durable = on_durable};
@@ -907,6 +918,7 @@ Suite *suite_writer(void) {
     tcase_add_test(tests, the_queue_says_when_it_is_full_and_when_it_has_room_again);
     tcase_add_test(tests, large_runs_fill_the_queue_sooner);
     tcase_add_test(tests, a_request_that_can_never_succeed_is_refused_and_the_others_go_on);
+    tcase_add_test(tests, a_refusal_is_told_before_what_stood_behind_it);
     tcase_add_test(tests, a_refusal_without_a_handler_is_only_logged);
     tcase_add_test(tests, what_is_refused_during_the_end_is_not_on_disk);
     tcase_add_test(tests, a_failing_store_is_told_once_and_nothing_is_lost_when_it_works_again);

@@ -1,15 +1,15 @@
 # shellcheck shell=bash
 # Never the wrong one, never early, nothing lost and nothing twice, whatever happens in between.
 
-# Due in 3 s, then held from 0.1 s before on, as fast as one connection goes, while deletions go at 150 a second.
+# Due in 6 s, then held from 0.1 s before on, as fast as one connection goes, while deletions go at 150 a second.
 scenario_a_hold_set_at_the_last_moment_is_honoured() {
 	local due
 	namespaces_create last
-	config_write 'delete-qps = 150' 'ttl-after-success = 3s'
+	config_write 'delete-qps = 150' 'ttl-after-success = 6s'
 	sexton_start
 	jobs_create last job 600
 	names last job 600 | finish_bodies Complete >"$SCENARIO_DIR/finish"
-	due=$(($(jq -r '.body.status.completionTime | fromdate' "$SCENARIO_DIR/finish" | sed -n 1p) * 1000 + 3000))
+	due=$(($(jq -r '.body.status.completionTime | fromdate' "$SCENARIO_DIR/finish" | sed -n 1p) * 1000 + 6000))
 	bulk_expect 200 <"$SCENARIO_DIR/finish"
 	jobs_list last >"$SCENARIO_DIR/jobs.tsv"
 	expect_eq "Jobs that are there before they are due" 600 "$(wc -l <"$SCENARIO_DIR/jobs.tsv")"
@@ -37,13 +37,13 @@ scenario_a_hold_set_at_the_last_moment_is_honoured() {
 scenario_a_hold_set_while_nobody_looked_is_honoured() {
 	local due
 	namespaces_create unseen
-	config_write 'delete-qps = 0' 'ttl-after-success = 3s'
+	config_write 'delete-qps = 0' 'ttl-after-success = 6s'
 	sexton_start
 	jobs_create unseen job 50
 	names unseen job 50 | finish_bodies Complete >"$SCENARIO_DIR/finish"
-	due=$(($(jq -r '.body.status.completionTime | fromdate' "$SCENARIO_DIR/finish" | sed -n 1p) * 1000 + 3000))
+	due=$(($(jq -r '.body.status.completionTime | fromdate' "$SCENARIO_DIR/finish" | sed -n 1p) * 1000 + 6000))
 	bulk_expect 200 <"$SCENARIO_DIR/finish"
-	wait_until 3 "all to be recorded" register_is 'SELECT count(*) FROM runs' 50
+	wait_until 5 "all to be recorded" register_is 'SELECT count(*) FROM runs' 50
 	kill -STOP "$SEXTON_PID"
 	names unseen job 50 | jq -cR 'split(" ") | {method: "PATCH", path: "/apis/batch/v1/namespaces/\(.[0])/jobs/\(.[1])",
 		type: "application/merge-patch+json", body: {metadata: {annotations: {"sexton.dev/hold": "true"}}}}' | bulk_expect 200
@@ -61,7 +61,7 @@ scenario_a_hold_set_while_nobody_looked_is_honoured() {
 scenario_a_job_created_again_under_the_same_name_is_not_touched() {
 	local due
 	namespaces_create again
-	config_write 'delete-qps = 0' 'ttl-after-success = 3s'
+	config_write 'delete-qps = 0' 'ttl-after-success = 6s'
 	sexton_start
 	jobs_create again seen 20
 	jobs_create again unseen 20
@@ -71,12 +71,12 @@ scenario_a_job_created_again_under_the_same_name_is_not_touched() {
 		names again unseen 20
 		echo again control
 	} | finish_bodies Complete >"$SCENARIO_DIR/finish"
-	due=$(($(jq -r '.body.status.completionTime | fromdate' "$SCENARIO_DIR/finish" | sed -n 1p) * 1000 + 3000))
+	due=$(($(jq -r '.body.status.completionTime | fromdate' "$SCENARIO_DIR/finish" | sed -n 1p) * 1000 + 6000))
 	bulk_expect 200 <"$SCENARIO_DIR/finish"
 	jobs_list again >"$SCENARIO_DIR/old.tsv"
 	# Half of them while the controller looks on, half while it does not.
 	names again seen 20 | replace_jobs
-	wait_until 3 "all to be recorded" register_is 'SELECT count(*) FROM runs' 41
+	wait_until 5 "all to be recorded" register_is 'SELECT count(*) FROM runs' 41
 	kill -STOP "$SEXTON_PID"
 	names again unseen 20 | replace_jobs
 	jobs_list again | grep -v control >"$SCENARIO_DIR/new.tsv"

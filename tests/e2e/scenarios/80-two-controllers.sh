@@ -9,13 +9,13 @@ declare -A TWO_PID=()
 scenario_of_two_with_a_register_each_only_the_leader_deletes() {
 	JUDGE_REGISTERS=("sexton=$SCENARIO_DIR/sexton/history.db" "twin=$SCENARIO_DIR/twin/history.db")
 	two_setup each 'lease-duration = 3s' 'renew-deadline = 2s' 'retry-period = 1s'
-	two_turns 2000
+	two_turns 2000 kill stop cut forbid end
 }
 
 scenario_of_two_with_one_register_only_the_leader_deletes() {
 	JUDGE_REGISTERS=("*=$SCENARIO_DIR/sexton/history.db")
 	two_setup shared 'lease-duration = 3s' 'renew-deadline = 2s' 'retry-period = 1s'
-	two_turns 2000
+	two_turns 2000 kill stop cut end
 }
 
 scenario_the_next_leader_takes_over_in_time() {
@@ -74,10 +74,10 @@ two_stream() {
 	done
 }
 
-# two_turns RENEW-DEADLINE-MS
+# two_turns RENEW-DEADLINE-MS TURN...
 two_turns() {
 	local turn
-	for turn in kill stop cut forbid end; do two_turn $turn; done
+	for turn in "${@:2}"; do two_turn "$turn"; done
 	two_over "$1"
 }
 # two_turn kill|stop|cut|forbid|end: what happens to the leader; sets TOOK_MS, from then to the first DELETE by the other
@@ -102,7 +102,7 @@ two_turn() {
 	case $1 in
 	kill) two_start "$old" ;;
 	stop)
-		expect_ge "ms until they are due" 0 $((WAKE_DUE - $(now_ms)))
+		[[ $(now_ms) -lt $WAKE_DUE ]] || note "$old wakes up late: this machine is busy"
 		sleep_until_ms $((WAKE_DUE - 10))
 		kill -CONT "${TWO_PID[$old]}"
 		;;
