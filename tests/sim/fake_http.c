@@ -253,6 +253,9 @@ static void leave(struct http_transfer *t) {
     t->left = true;
     t->left_ms = world->now_ms;
     model_leaves(t->machine, &t->route, t->body);
+    /* The worst moment for a network to go. */
+    if (t->route.what == ROUTE_DELETE && !world->healed && world->flavor.faults && chance_permille(3))
+        machine_cut(t->machine, chance_range(1000, 40000));
     transfer_plan(t, TRAVELLING, latency_ms());
 }
 

@@ -39,7 +39,7 @@ static struct ttl_value draw_ttl(int at_once, int absent) {
     uint64_t kind = chance_below(100);
     if ((int)kind < absent)
         return (struct ttl_value){.kind = VALUE_ABSENT};
-    if (kind >= 96)
+    if (kind >= 90)
         return (struct ttl_value){.kind = VALUE_NEVER};
     bool zero = (int)chance_below(100) < at_once;
     return (struct ttl_value){
@@ -258,4 +258,11 @@ void machine_reload(struct machine *m) {
     world->running = NULL;
     config_destroy(fresh);
     machine_after(m);
+}
+
+void machine_cut(struct machine *m, int64_t for_ms) {
+    m->cut_until_ms = world->now_ms + for_ms;
+    machine_cut_streams(m, for_ms);
+    counts[COUNT_PARTITIONS]++;
+    trace("  machine %d: no network for %lld ms", m->index, (long long)for_ms);
 }

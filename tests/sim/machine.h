@@ -31,6 +31,8 @@ void machine_replace_register(struct machine *m);
 /* fake_http.c */
 /* Lets go of a transfer, whatever it is at. */
 void http_cancel_for_good(struct http_transfer *t);
+/* No network for a while. */
+void machine_cut(struct machine *m, int64_t for_ms);
 void machine_cut_streams(struct machine *m, int64_t for_ms);
 
 /* Settings of the model, as configuration. */

@@ -479,10 +479,7 @@ static void act_freeze(void) {
 static void act_partition(void) {
     struct machine *m = pick_machine();
     int64_t for_ms = chance_permille(400) ? chance_range(10, 5000) : chance_range(5000, 90000);
-    m->cut_until_ms = world->now_ms + for_ms;
-    machine_cut_streams(m, for_ms);
-    counts[COUNT_PARTITIONS]++;
-    trace("  machine %d: no network for %lld ms", m->index, (long long)for_ms);
+    machine_cut(m, for_ms);
 }
 
 static void act_reload(void) {

@@ -133,6 +133,8 @@ static void heal(void) {
     random_seed(mix(world->seed, 9));
     world->healed = true;
     trace("everything is well from here on");
+    if (chance_permille(500))
+        settings_draw(&world->settings);
     for (int i = 0; i < world->flavor.machines; i++) {
         struct machine *m = &world->machines[i];
         m->frozen_until_ms = m->cut_until_ms = m->store_bad_until_ms = 0;
