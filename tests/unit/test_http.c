@@ -180,6 +180,7 @@ START_TEST(a_delete_on_a_reused_connection_that_ends_without_an_answer_is_not_se
     send_delete(&second);
     ck_assert_int_eq(second.result.status, 0);
     ck_assert(second.result.sent && !second.result.withheld);
+    ck_assert_int_eq(heads, 2);
     ck_assert_int_eq(bodies, 2);
 }
 END_TEST
