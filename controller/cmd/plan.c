@@ -294,7 +294,10 @@ static void print_store_note(const struct plan_command *c) {
         return;
     struct strbuf text = STRBUF_INIT((size_t)ERROR_TEXT_MAX * 8);
     text_add_escaped(&text, err.text, TEXT_ALL);
-    fprintf(stderr, "note: the register cannot be written, so no Job would be deleted now: %s\n", strbuf_text(&text));
+    fprintf(stderr,
+            "note: the register cannot be written from here, and a controller for which that is so deletes nothing: "
+            "%s\n",
+            strbuf_text(&text));
     strbuf_finish(&text);
 }
 

@@ -45,7 +45,7 @@ int sqlite_each_recreated(struct history *history, const char *cluster, int64_t 
             "SELECT namespace, job_name, created_at, deleted_at FROM runs WHERE " RECREATED_WHERE
             " AND (namespace, job_name) IN (SELECT namespace, job_name FROM runs WHERE " RECREATED_WHERE
             " GROUP BY namespace, job_name HAVING count(*) >= ?3)"
-            " ORDER BY namespace, job_name, deleted_at, id";
+            " ORDER BY deleted_at, id";
     if (sqlite3_prepare_v2(sqlite->db, sql, -1, &statement, NULL) != SQLITE_OK)
         return sqlite_failed(sqlite, err, "read it");
     sqlite_bind_text(statement, 1, cluster);

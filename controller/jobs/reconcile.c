@@ -548,7 +548,7 @@ static void take_back(struct reconcile *r, struct store_entry *entry) {
 
 bool reconcile_may_send(const struct reconcile *r, const char *uid) {
     const struct store_entry *entry = store_find(&r->store, uid);
-    return entry && entry->phase == PHASE_DELETING && !entry->gone && r->recording && entry->recorded &&
+    return entry && entry->phase == PHASE_DELETING && !entry->gone && !r->stopped && r->recording && entry->recorded &&
            reconcile_leads(r) && r->fresh[entry->source] && decide(r, entry->job).action == ACTION_DELETE;
 }
 
@@ -758,7 +758,10 @@ void reconcile_on_delete(struct reconcile *r, const char *uid, const struct reco
     if (status / 100 == 2 || status == 403 || status == 404 || status == 409)
         r->troubled = false;
     if (answer->withheld && !entry->gone) {
-        take_back(r, entry);
+        if (r->stopped && r->settings.one_pass)
+            try_later(r, entry, 0); /* where it counts as failed */
+        else
+            take_back(r, entry);
     } else if (status == 200 || status == 202) {
         accept_deletion(r, entry, answer);
     } else if (status == 404) {

@@ -96,7 +96,7 @@ int history_each_open(struct history *history, const char *cluster,
 
 /* The runs of this cluster that we deleted since since_ms, of names (namespace and Job) that have at least min_rows of
  * them: what is deleted and created again over and over. Those of CronJobs, whose names differ anyway, are left out.
- * Ordered by namespace, Job and time of deletion. Strings are borrowed until the callback returns. */
+ * In the order of their deletion. Strings are borrowed until the callback returns. */
 struct history_recreated_run {
     const char *namespace, *job_name;
     int64_t created_at_ms /* TIME_NONE */, deleted_at_ms;

@@ -32,7 +32,8 @@ static struct job expect_nothing_goes(const char *says, const char *plan_says) {
     expect_number(plan.code, 0);
     expect_contains(plan.out, "1 to delete");
     if (plan_says) {
-        expect_contains(plan.err, "note: the register cannot be written, so no Job would be deleted now");
+        expect_contains(plan.err, "note: the register cannot be written from here, and a controller for which that is "
+                                  "so deletes nothing");
         expect_contains(plan.err, plan_says);
     }
     expect(job_exists(&job), "it was deleted without a record");

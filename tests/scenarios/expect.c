@@ -138,13 +138,18 @@ static bool look_for_state(struct scenario *s, const struct words *words, int fi
     return s->at && !fake_http_is_open(s->at); /* over */
 }
 
+static bool look_for_user_timeout(struct scenario *s, const struct words *words, int first) {
+    return fake_http_user_timeout_ms() == words_duration_ms(s, words_need(s, words, first + 1, "a duration"));
+}
+
 static look_function *find_look(const char *what) {
     static const struct {
         const char *word;
         look_function *look;
     } looks[] = {{"record", look_for_record}, {"log", look_for_log}, {"counts", look_for_counts},
             {"finished", look_for_finish}, {"header", look_for_header}, {"stopped", look_for_state},
-            {"paused", look_for_state}, {"synced", look_for_state}, {"over", look_for_state}};
+            {"user-timeout", look_for_user_timeout}, {"paused", look_for_state}, {"synced", look_for_state},
+            {"over", look_for_state}};
     for (size_t i = 0; i < sizeof looks / sizeof looks[0]; i++) {
         if (strcmp(looks[i].word, what) == 0)
             return looks[i].look;

@@ -65,6 +65,8 @@ bool fake_http_is_paused(const struct http_transfer *transfer);
 bool fake_http_is_expected(const struct http_transfer *transfer);
 void fake_http_expect(struct http_transfer *transfer);
 
+/* As http_set_user_timeout was told; 0: it was not. */
+int64_t fake_http_user_timeout_ms(void);
 /* The moment at which what was started leaves, or is withheld. Whether anything was. */
 bool fake_http_send(void);
 /* Answer an open request, piece by piece. While it is paused, pieces and end are kept until it is resumed. */

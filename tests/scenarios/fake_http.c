@@ -31,6 +31,7 @@ struct http {
     struct http_transfer *transfers, **tail;
 };
 
+static int64_t user_timeout_ms;
 static struct http *current; /* a scenario has one engine, with one client */
 
 struct http *http_create(struct loop *loop, struct error *err) {
@@ -68,6 +69,11 @@ void http_set_user_timeout(struct http *http, enum http_lane lane, int64_t timeo
     (void)http;
     if (lane != HTTP_LANE_SHARED || timeout_ms <= 0)
         fake_broken("a time-out of %d ms for lane %d", (int)timeout_ms, (int)lane);
+    user_timeout_ms = timeout_ms;
+}
+
+int64_t fake_http_user_timeout_ms(void) {
+    return user_timeout_ms;
 }
 
 /* ---- what must be true of every request ---- */

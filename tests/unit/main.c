@@ -26,6 +26,7 @@ static const struct {
         {"reconcile", suite_reconcile},
         {"kubeconfig", suite_kubeconfig},
         {"credentials", suite_credentials},
+        {"http", suite_http},
         {"lease", suite_lease},
         {"history", suite_history},
         {"store_faults", suite_store_faults},

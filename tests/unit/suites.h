@@ -13,6 +13,7 @@ Suite *suite_credentials(void);
 Suite *suite_evidence(void);
 Suite *suite_framer(void);
 Suite *suite_history(void);
+Suite *suite_http(void);
 Suite *suite_job(void);
 Suite *suite_kubeconfig(void);
 Suite *suite_lease(void);
