@@ -31,7 +31,7 @@ const char *const count_names[COUNTS] = {"Jobs", "finished", "DELETEs sent", "de
 struct options {
     uint64_t seed;
     int seeds, steps;
-    bool trace, shrinks, seeded;
+    bool trace, shrinks;
 };
 
 static int usage(void) {
