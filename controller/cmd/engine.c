@@ -237,7 +237,7 @@ static void on_stop_grace_over(void *arg) {
 
 static void on_lease_changed(void *arg, int64_t until_ms) {
     struct engine *e = arg;
-    reconcile_set_lease(e->reconcile, until_ms);
+    reconcile_set_lease(e->reconcile, until_ms, lease_was_anothers(e->lease));
 }
 
 static void on_lease_taken(void *arg, const char *holder, bool alive) {

@@ -42,7 +42,9 @@ struct reconcile {
     uint32_t generations[RECONCILE_SOURCES_MAX];
     bool fresh[RECONCILE_SOURCES_MAX], partial[RECONCILE_SOURCES_MAX];
     bool recording, stopped;
-    int64_t lease_until_ms, led_since_ms; /* monotonic */
+    int64_t lease_until_ms;        /* monotonic */
+    int64_t another_led_until_ms;  /* wall clock; TIME_NONE: nobody did */
+    int64_t another_told_until_ms; /* monotonic */
     int64_t in_flight;
     /* rate: a bucket of one second's worth, in thousandths of a deletion */
     int64_t tokens_milli, tokens_at_ms;
@@ -73,6 +75,7 @@ struct reconcile *reconcile_create(
     r->ports = *ports;
     r->recording = true;
     r->lease_until_ms = settings->leader_elect ? INT64_MIN : INT64_MAX;
+    r->another_led_until_ms = TIME_NONE;
     r->pause = (struct backoff)BACKOFF_INIT(RECONCILE_PAUSE_FIRST_MS, RECONCILE_PAUSE_LAST_MS);
     r->tokens_at_ms = clock_mono_ms();
     r->tokens_milli = settings->delete_qps * 1000;
@@ -326,7 +329,9 @@ static void note_deleted(struct reconcile *r, const struct job *job) {
 static void submit_gone(struct reconcile *r, struct store_entry *entry, struct run *run, enum run_cause cause) {
     const struct job *job = entry->job;
     if (cause != RUN_CAUSE_TTL && !entry->counted)
-        log_info("job is gone, deleted by someone else", log_job(job->namespace, job->name), log_text("uid", job->uid),
+        log_info(cause == RUN_CAUSE_EXTERNAL ? "job is gone, deleted by someone else"
+                                             : "job is gone, and who deleted it is not known",
+                log_job(job->namespace, job->name), log_text("uid", job->uid),
                 log_text("outcome", outcome_name(job->outcome)), log_text("cause", run_cause_name(cause)));
     if (is_dry(r)) {
         run_destroy(run);
@@ -345,12 +350,14 @@ static enum run_cause cause_of_absence(const struct reconcile *r, const struct s
     if (entry->accepted)
         return RUN_CAUSE_TTL;
     /* Who stands by cannot tell the leader's deletion from anybody else's; and the leader may have known the time
-     * better. */
+     * better. News of what it did come for some time after it. */
+    bool leads = reconcile_leads(r);
+    int64_t by_ms = !leads                                       ? clock_wall_ms() + LEADER_AHEAD_MS
+                    : clock_mono_ms() < r->another_told_until_ms ? r->another_led_until_ms
+                                                                 : TIME_NONE;
     struct decision decision = decide(r, entry->job);
-    bool another_led = !reconcile_leads(r) || clock_mono_ms() < r->led_since_ms + LEADER_TAIL_MS;
-    bool maybe_leader = r->settings.leader_elect && another_led &&
-                        (decision.action == ACTION_DELETE || decision.action == ACTION_WAIT) &&
-                        decision.due_ms <= clock_wall_ms() + LEADER_AHEAD_MS;
+    bool maybe_leader =
+            (decision.action == ACTION_DELETE || decision.action == ACTION_WAIT) && decision.due_ms <= by_ms;
     return entry->uncertain || maybe_leader ? RUN_CAUSE_UNKNOWN : RUN_CAUSE_EXTERNAL;
 }
 
@@ -1154,12 +1161,13 @@ void reconcile_register_is_new(struct reconcile *r) {
     }
 }
 
-void reconcile_set_lease(struct reconcile *r, int64_t until_ms) {
+void reconcile_set_lease(struct reconcile *r, int64_t until_ms, bool after_another) {
     bool led = reconcile_leads(r);
     r->lease_until_ms = until_ms;
     if (led)
         return;
-    r->led_since_ms = clock_mono_ms();
+    r->another_led_until_ms = after_another ? clock_wall_ms() : TIME_NONE;
+    r->another_told_until_ms = clock_mono_ms() + LEADER_TAIL_MS;
     r->ports.wake(r->ports.arg);
 }
 

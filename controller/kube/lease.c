@@ -32,6 +32,7 @@ struct lease {
     int failures;        /* in a row */
     bool looked_again;   /* after a conflict: the next one waits */
     bool releasing;
+    bool was_anothers;
     char told_holder[LEASE_IDENTITY_MAX], told_failure[ERROR_TEXT_MAX];
 };
 
@@ -62,6 +63,10 @@ bool lease_may_take(const struct lease_record *record, const char *identity, int
     if (!*record->holder || strcmp(record->holder, identity) == 0)
         return true;
     return now_ms - observed_ms >= (record->duration_ms ? record->duration_ms : own_duration_ms);
+}
+
+bool lease_was_anothers(const struct lease *lease) {
+    return lease->was_anothers;
 }
 
 const char *lease_holder(const struct lease *lease) {
@@ -295,6 +300,8 @@ static void write_lease(struct lease *lease, bool release) {
         return;
     }
     lease->step = release ? STEP_RELEASING : STEP_WRITING;
+    if (!is_ours(lease))
+        lease->was_anothers = lease->seen != NULL;
     int64_t timeout_ms = release ? LEASE_RELEASE_TIMEOUT_MS : lease->settings.renew_deadline_ms / 2;
     if (lease->object)
         (void)request(lease, "PUT", lease->path, body, timeout_ms, on_written);

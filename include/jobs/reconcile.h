@@ -114,8 +114,9 @@ void reconcile_set_recording(struct reconcile *r, bool possible);
 /* Nothing is on record any more: what there is, is recorded again when it comes in the next list, at the latest before
  * it is deleted. */
 void reconcile_register_is_new(struct reconcile *r);
-/* We may delete until until_ms (monotonic); 0 or what has passed: not now. At first not, with leader_elect. */
-void reconcile_set_lease(struct reconcile *r, int64_t until_ms);
+/* We may delete until until_ms (monotonic); 0 or what has passed: not now. At first not, with leader_elect.
+ * after_another: another controller could delete before us. */
+void reconcile_set_lease(struct reconcile *r, int64_t until_ms, bool after_another);
 bool reconcile_leads(const struct reconcile *r);
 /* No new deletions from here on; what is in flight goes on. */
 void reconcile_stop(struct reconcile *r);

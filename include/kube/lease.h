@@ -61,6 +61,8 @@ void lease_start(struct lease *lease);
  * on from here on: changed() was called with LEASE_NOT_HELD before this returns, unless it was not held. */
 void lease_release(struct lease *lease);
 
+/* Whether somebody had it before we took it last. */
+bool lease_was_anothers(const struct lease *lease);
 /* The holder as last seen, "" for none. Borrowed until the next callback. */
 const char *lease_holder(const struct lease *lease);
 
