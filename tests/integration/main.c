@@ -43,7 +43,7 @@ static const struct {
     bool slow; /* only when it is named: make soak */
 } suites[] = {
         /* The longest first. */
-        {"bounds-deletions", suite_bounds_of_deletions, 4, false},
+        {"bounds-deletions", suite_bounds_of_deletions, 5, false},
         {"bounds-watches", suite_bounds_of_watches, 2, false},
         {"bounds-lists", suite_bounds_of_lists, 2, false},
         {"process", suite_process, 3, false},

@@ -24,6 +24,8 @@
 #define MINUTE_MS 60000
 #define LATER_MS (2 * MINUTE_MS) /* a later minute begins: the longest backoff of a list or watch is reached */
 #define DUE_JOBS 4
+#define MANY_JOBS "300" /* due at once: what bounds each Job's requests bounds nothing here */
+#define MAX_IN_FLIGHT 32
 
 /* At most so many tries in a time from the first failure on, when each wait is at least half of what doubles from first
  * to last. */
@@ -45,10 +47,13 @@ static int64_t later_tries(int64_t last_ms, int64_t time_ms) {
 /* One Job's deletion: 7, and then 2. */
 #define JOB_TRIES(time_ms) tries(RECONCILE_BACKOFF_FIRST_MS, RECONCILE_BACKOFF_LAST_MS, time_ms)
 #define JOB_TRIES_LATER(time_ms) (2 * ((time_ms) / MINUTE_MS + 1) - 1)
+/* All deletions, while the API server is in trouble: 9, and then 5. */
+#define PAUSES(time_ms) tries(RECONCILE_PAUSE_FIRST_MS, RECONCILE_PAUSE_LAST_MS, time_ms)
+#define PAUSES_LATER(time_ms) later_tries(RECONCILE_PAUSE_LAST_MS, time_ms)
 /* Every retry-period, whatever comes: 31. */
 #define LEASE_TRIES(time_ms) ((time_ms) / 2000 + 1)
 
-enum what { LIST, WATCH, DISCOVERY, DELETE, LEASE };
+enum what { LIST, WATCH, DISCOVERY, DELETE, MANY_DELETES, LEASE };
 
 struct state {
     const char *name, *rules;
@@ -75,6 +80,9 @@ static int64_t bound_of(const struct state *state, bool later, int64_t time_ms) 
         return state->each * (later ? REFLECTOR_TRIES_LATER(time_ms) : REFLECTOR_TRIES(time_ms) + 1);
     case DELETE:
         return state->each * DUE_JOBS * (later ? JOB_TRIES_LATER(time_ms) : JOB_TRIES(time_ms));
+    case MANY_DELETES:
+        /* What is in flight when the trouble begins, and then one that finds out after each pause. */
+        return later ? state->each * PAUSES_LATER(time_ms) : MAX_IN_FLIGHT + state->each * PAUSES(time_ms);
     case LEASE:
         return state->each * LEASE_TRIES(time_ms);
     }
@@ -90,6 +98,7 @@ static int64_t requests_of(const struct state *state) {
     case DISCOVERY:
         return sim_count("", "get") + sim_count("namespaces", "get");
     case DELETE:
+    case MANY_DELETES:
         return sim_count("jobs", "delete") + sim_count("jobs", "get");
     case LEASE:
         return sim_count("leases", "get") + sim_count("leases", "create") + sim_count("leases", "update");
@@ -114,13 +123,16 @@ static void measure_minute(const struct state *state, bool later, int64_t before
 
 /* soak: time as it is, and the first minute only. */
 static void measure(const struct state *state, bool soak) {
-    sim_start((const char *const[]){"--bookmark-ms", "50", NULL});
+    sim_start((const char *const[]){"--bookmark-ms", "50", "--failed-percent", "0", "--jobs",
+            state->what == MANY_DELETES ? MANY_JOBS : "0", NULL});
     if (state->what == DELETE) {
         for (int i = 0; i < DUE_JOBS; i++)
             put_job(.name = format("job-%d", i), .ended_s = 60);
     }
     sim_faults(state->rules);
-    configure(state->what == LEASE ? "" : WITHOUT_LEASE);
+    configure(state->what == LEASE          ? ""
+              : state->what == MANY_DELETES ? WITHOUT_LEASE "delete-qps = 0\n"
+                                            : WITHOUT_LEASE);
     struct process *controller = controller_start_with_clock(0, 1);
     int64_t start_ms;
     do /* the moment before the first one was seen: until then, time goes as it does */
@@ -247,6 +259,22 @@ START_TEST(a_deletion_that_is_not_answered_is_asked_for_a_bounded_number_of_time
 }
 END_TEST
 
+#define ON_DELETE_AND_GET(action) \
+    "[{'match': {'verb': 'delete', 'resource': 'jobs'}, 'action': {" action \
+    "}}, {'match': {'verb': 'get', 'resource': 'jobs'}, 'action': {" action "}}]"
+
+START_TEST(deletions_that_fail_are_as_many_a_minute_for_300_jobs_as_for_a_few) {
+    const struct state states[] = {
+            {"300 deletes: 429 without Retry-After", ON_DELETE_AND_GET("'status': 429"), MANY_DELETES, 1},
+            {"300 deletes: 429 with Retry-After: 0", ON_DELETE_AND_GET("'status': 429, 'retryAfter': 0"), MANY_DELETES,
+                    1},
+            {"300 deletes: 503", ON_DELETE_AND_GET("'status': 503"), MANY_DELETES, 1},
+            {"300 deletes: reset", ON_DELETE_AND_GET("'drop': true, 'reset': true"), MANY_DELETES, 2},
+    };
+    measure_all(states, sizeof states / sizeof states[0]);
+}
+END_TEST
+
 START_TEST(a_server_that_is_none_is_asked_a_bounded_number_of_times_a_minute) {
     const struct state states[] = {
             {"/version: 500", ON_VERSION("'status': 500"), DISCOVERY, 1},
@@ -328,6 +356,7 @@ Suite *suite_bounds_of_deletions(void) {
     const TTest *const tests[] = {
             a_deletion_that_is_refused_is_asked_for_a_bounded_number_of_times_a_minute,
             a_deletion_that_is_not_answered_is_asked_for_a_bounded_number_of_times_a_minute,
+            deletions_that_fail_are_as_many_a_minute_for_300_jobs_as_for_a_few,
             a_server_that_is_none_is_asked_a_bounded_number_of_times_a_minute,
             a_lease_that_cannot_be_had_is_asked_for_a_bounded_number_of_times_a_minute,
             NULL,

@@ -4,8 +4,8 @@
  * happen.
  *
  * The fakes watch the promises that no scenario may break, whatever else it is about: a DELETE carries Background, a
- * uid and a resourceVersion, and comes after a durable record and a durable intent. fake_broken tells, and does not
- * return.
+ * uid and a resourceVersion, and both when it is made and when it leaves there are a durable record and a durable
+ * intent in a register that can be written. fake_broken tells, and does not return.
  */
 #pragma once
 
@@ -86,13 +86,15 @@ struct fake_record {
     char uid[UID_MAX];
     struct run_policy policy;
     enum run_cause cause;
-    bool has_run, durable, refused, expected;
+    bool has_run, refused, expected;
+    bool durable;                    /* in the register that is there now */
     struct history_request *request; /* NULL once it is answered */
     struct fake_record *next;
 };
 
 /* Rows for writer_each_open, and whether what is submitted becomes durable by itself. */
-void fake_writer_add_open(const char *namespace, const char *name, const char *uid, enum run_state state);
+void fake_writer_add_open(
+        const char *namespace, const char *name, const char *uid, enum run_state state, int64_t due_ms);
 /* Rows for writer_each_recreated. */
 void fake_writer_add_deleted(const char *namespace, const char *name, int64_t created_ms, int64_t deleted_ms);
 void fake_writer_set_auto(bool automatic);
@@ -100,10 +102,12 @@ struct fake_record *fake_writer_first(void);
 /* The first n of what waits; false when there is not so much or the store fails. n 0: all. */
 bool fake_writer_durable(int n);
 bool fake_writer_refuse(const char *uid);
+/* Another register is in the place of this one: what was in it is forgotten. */
 void fake_writer_begins_anew(void);
 void fake_writer_fails(const char *why); /* NULL: it works again */
 void fake_writer_set_room(bool room);
 /* Forget everything, at the end. */
 void fake_writer_reset(void);
+bool fake_writer_is_failing(void);
 /* What invariant 1 asks for before a DELETE. */
 bool fake_writer_knows_intent(const char *uid);

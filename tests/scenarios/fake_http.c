@@ -78,7 +78,15 @@ int64_t fake_http_user_timeout_ms(void) {
 
 /* ---- what must be true of every request ---- */
 
-static void check_delete(const char *text) {
+static void check_on_record(const char *uid, const char *when) {
+    if (fake_writer_is_failing())
+        fake_broken("a DELETE of uid %s %s while the register fails", uid, when);
+    if (!fake_writer_knows_intent(uid))
+        fake_broken("a DELETE of uid %s %s, and record and intent are not both durable", uid, when);
+}
+
+/* Of its body, and of what is on record at this moment. */
+static void check_delete(const char *text, const char *when) {
     json_t *body = json_loads(text ? text : "", JSON_REJECT_DUPLICATES, NULL);
     const json_t *preconditions = json_object_get(body, "preconditions");
     const char *propagation = json_string_value(json_object_get(body, "propagationPolicy"));
@@ -88,18 +96,19 @@ static void check_delete(const char *text) {
         fake_broken("a DELETE without propagationPolicy Background: %s", text);
     if (!uid || !*uid || !version || !*version)
         fake_broken("a DELETE without preconditions uid and resourceVersion: %s", text);
-    if (!fake_writer_knows_intent(uid))
-        fake_broken("a DELETE of uid %s, whose record and intent are not both durable", uid);
+    check_on_record(uid, when);
     json_decref(body);
 }
 
-/* It leaves this machine now. */
+/* It leaves this machine now. A DELETE was made a while ago, and the register may be another one by now. */
 static void leave(struct http_transfer *t) {
     if (t->left)
         return;
     t->left = true;
-    if (strcmp(t->method, "DELETE") == 0)
-        fake_delete_leaves(t);
+    if (strcmp(t->method, "DELETE") != 0)
+        return;
+    check_delete(t->body, "leaves");
+    fake_delete_leaves(t);
 }
 
 static void check_watch(const struct http_request *request) {
@@ -155,7 +164,7 @@ struct http_transfer *http_start(struct http *http, const struct http_request *r
     }
     bool was = fake_set_in_program(false);
     if (strcmp(request->method, "DELETE") == 0)
-        check_delete(request->body);
+        check_delete(request->body, "is made");
     if (strstr(request->url, "watch=true"))
         check_watch(request);
     if (!(t->deadline = loop_timer_create(http->loop, on_deadline, t, err)) ||

@@ -16,6 +16,7 @@ struct deleted_row {
 struct open_row {
     char *namespace, *name, *uid;
     enum run_state state;
+    int64_t due_ms;
     struct open_row *next;
 };
 
@@ -138,7 +139,7 @@ int writer_each_open(struct writer *writer, const char *cluster,
                 .job_name = row->name,
                 .job_uid = row->uid,
                 .state = row->state,
-                .due_at_ms = TIME_NONE};
+                .due_at_ms = row->due_ms};
         int result = each(arg, &run, err);
         if (result)
             return result;
@@ -201,7 +202,8 @@ int writer_close(struct writer *writer, int64_t grace_ms) {
 
 /* ---- the scenario's side ---- */
 
-void fake_writer_add_open(const char *namespace, const char *name, const char *uid, enum run_state state) {
+void fake_writer_add_open(
+        const char *namespace, const char *name, const char *uid, enum run_state state, int64_t due_ms) {
     struct open_row *row = calloc(1, sizeof *row);
     if (!row)
         fake_broken("out of memory");
@@ -209,6 +211,7 @@ void fake_writer_add_open(const char *namespace, const char *name, const char *u
             .name = strdup(name),
             .uid = strdup(uid),
             .state = state,
+            .due_ms = due_ms,
             .next = open_rows};
     open_rows = row;
 }
@@ -257,7 +260,29 @@ void fake_writer_fails(const char *why) {
     loop_wake_send(current->wake);
 }
 
+static void forget_rows(void) {
+    while (open_rows) {
+        struct open_row *next = open_rows->next;
+        free(open_rows->namespace);
+        free(open_rows->name);
+        free(open_rows->uid);
+        free(open_rows);
+        open_rows = next;
+    }
+    while (deleted_rows) {
+        struct deleted_row *next = deleted_rows->next;
+        free(deleted_rows->namespace);
+        free(deleted_rows->name);
+        free(deleted_rows);
+        deleted_rows = next;
+    }
+    deleted_tail = &deleted_rows;
+}
+
 void fake_writer_begins_anew(void) {
+    for (struct fake_record *record = records; record; record = record->next)
+        record->durable = false;
+    forget_rows();
     bool was = fake_set_in_program(true);
     if (current)
         current->handler.anew(current->handler.arg);
@@ -270,6 +295,10 @@ void fake_writer_set_room(bool room) {
     if (room && current)
         current->handler.room(current->handler.arg);
     fake_in_program = was;
+}
+
+bool fake_writer_is_failing(void) {
+    return failing;
 }
 
 bool fake_writer_knows_intent(const char *uid) {
@@ -293,21 +322,6 @@ void fake_writer_reset(void) {
         records = next;
     }
     tail = &records;
-    while (open_rows) {
-        struct open_row *next = open_rows->next;
-        free(open_rows->namespace);
-        free(open_rows->name);
-        free(open_rows->uid);
-        free(open_rows);
-        open_rows = next;
-    }
-    while (deleted_rows) {
-        struct deleted_row *next = deleted_rows->next;
-        free(deleted_rows->namespace);
-        free(deleted_rows->name);
-        free(deleted_rows);
-        deleted_rows = next;
-    }
-    deleted_tail = &deleted_rows;
+    forget_rows();
     automatic = failing = full = false;
 }

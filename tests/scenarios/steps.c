@@ -245,9 +245,10 @@ static void step_stop(struct scenario *s, const struct words *words) {
 
 /* ---- the register ---- */
 
-/* open STATE NS/NAME uid=U: a row that an earlier controller left. */
+/* open STATE NS/NAME uid=U [due=-1m]: a row that an earlier controller left. */
 static void step_open(struct scenario *s, const struct words *words) {
     const char *state = words_need(s, words, 1, "kept, due or deleting"), *uid = words_value(words, "uid");
+    const char *due = words_value(words, "due");
     char namespace[256];
     snprintf(namespace, sizeof namespace, "%s", words_need(s, words, 2, "NAMESPACE/NAME"));
     char *slash = strchr(namespace, '/');
@@ -257,7 +258,8 @@ static void step_open(struct scenario *s, const struct words *words) {
     int which = RUN_KEPT;
     while (which < RUN_DELETED && strcmp(run_state_name((enum run_state)which), state) != 0)
         which++;
-    fake_writer_add_open(namespace, slash + 1, uid, (enum run_state)which);
+    fake_writer_add_open(namespace, slash + 1, uid, (enum run_state)which,
+            due ? fake_server_ms() + words_duration_ms(s, due) : TIME_NONE);
 }
 
 /* deleted NAMESPACE/NAME created=-1h at=-30m: a row that an earlier controller closed. */
