@@ -1047,19 +1047,18 @@ static void on_found(struct reconcile *r, struct store_entry *entry, const json_
     }
     if (entry->ghost) {
         /* It is there, but not in what we watch: it left the selection, and is none of ours any more. */
-        log_info("the Job is no longer selected", log_job(entry->job->namespace, entry->job->name),
-                log_text("uid", uid));
-        if (terminates && (entry->uncertain || entry->accepted)) {
-            /* It is being deleted, perhaps because we asked: the intent stands until it is gone. */
+        bool maybe_ours = terminates && (entry->uncertain || entry->accepted);
+        const struct run_policy kept = {.state = RUN_KEPT, .ttl_ms = RUN_UNKNOWN, .due_at_ms = TIME_NONE};
+        if (!maybe_ours) /* else the intent stands until it is gone */
+            submit(r, HISTORY_POLICY, entry->job->uid, NULL, &kept, RUN_CAUSE_NONE);
+        if (terminates && !r->settings.one_pass) {
+            /* Its end is near, and no watch will tell. */
             entry->look_first = true;
-            if (r->settings.one_pass)
-                forget(r, entry);
-            else
-                try_later(r, entry, RECONCILE_BACKOFF_LAST_MS);
+            try_later(r, entry, RECONCILE_BACKOFF_LAST_MS);
             return;
         }
-        const struct run_policy kept = {.state = RUN_KEPT, .ttl_ms = RUN_UNKNOWN, .due_at_ms = TIME_NONE};
-        submit(r, HISTORY_POLICY, entry->job->uid, NULL, &kept, RUN_CAUSE_NONE);
+        log_info("the Job is no longer selected", log_job(entry->job->namespace, entry->job->name),
+                log_text("uid", uid));
         forget(r, entry);
         return;
     }
