@@ -40,7 +40,7 @@ static void answer_json(struct scenario *s, struct http_transfer *t, const struc
     char *text = json_dumps(body, JSON_COMPACT);
     if (strstr(fake_http_path(t), "/leases") && (answer->status / 100 == 2 || answer->status == 404))
         world_note_lease(s, answer->status == 404 ? NULL : body);
-    if (strcmp(fake_http_method(t), "DELETE") == 0 && answer->status / 100 == 2)
+    if (answer->status == 404 || (strcmp(fake_http_method(t), "DELETE") == 0 && answer->status / 100 == 2))
         world_note_deleted(s, t);
     answer_whole(t, answer, text);
     free(text);

@@ -94,7 +94,7 @@ void world_note(struct scenario *s, int kind, const char *type, json_t *object);
 void world_note_list(struct scenario *s, const struct http_transfer *list, const char *version);
 /* The items were for an answer that was not given: then they come as events. */
 void world_take_items(struct scenario *s);
-/* The Job that this DELETE is about is no more. */
+/* The Job that this request is about, if it is about one, is no more. */
 void world_note_deleted(struct scenario *s, const struct http_transfer *transfer);
 /* A Lease as it was answered; NULL: there is none. */
 void world_note_lease(struct scenario *s, json_t *lease);
