@@ -123,6 +123,9 @@ START_TEST(a_watch_whose_other_end_has_vanished_is_given_up_by_tcp_and_loses_not
     configure(WITHOUT_LEASE);
     struct process *controller = controller_start_with_clock(0, 1);
     wait_until_synced(controller);
+    /* Its answer has begun: else libcurl asks again by itself. */
+    struct job seen = put_job(.name = "seen", .ended_s = 60);
+    expect_recorded_and_deleted(&seen, 0);
     proxy_cut("/jobs?watch=true", PROXY_VANISH, 0, 1);
     wait_until(proxy_cuts() == 1);
     struct job job = put_job(.name = "unseen", .ended_s = 60);
