@@ -214,6 +214,8 @@ START_TEST(a_watch_whose_other_end_has_vanished_is_given_up_in_a_minute) {
     proxy_start();
     struct process *controller = controller_start();
     wait_until_synced(controller);
+    struct job seen = put_job(.name = "seen", .ended_s = 60);
+    expect_recorded_and_deleted(&seen, 0);
     proxy_cut("/jobs?watch=true", PROXY_VANISH, 0, 1);
     wait_until(proxy_cuts() == 1);
     int64_t began_ms = mono_ms();
