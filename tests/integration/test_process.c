@@ -9,8 +9,8 @@ static void stop_in_flight(int number) {
     sim_faults("[{'match': {'verb': 'delete', 'resource': 'jobs'}, 'action': {'delayMs': 1000}}]");
     struct job job = put_job(.name = "in-flight", .ended_s = 60);
     struct process *controller = controller_start();
-    wait_until(row_is(&job, "deleting", ""));
-    wait_until_synced(controller);
+    wait_until(sim_fault_hits(0) == 1);
+    expect(row_is(&job, "deleting", ""), "it was sent before it was on record");
     int64_t began_ms = mono_ms();
     process_signal(controller, number);
     expect_number(process_wait(controller), 0);
