@@ -54,6 +54,8 @@ struct reconcile {
     bool troubled;     /* since a pause began, no answer was a sound one: one request at a time finds out */
     bool pause_told, no_date_told;
     struct reconcile_counts counts; /* the running ones: recorded, deleted, would_delete, failed */
+    struct reconcile_totals totals;
+    int64_t throttled_at_ms; /* monotonic: since when what is due waits for delete-qps alone; TIME_NONE: it does not */
 };
 
 static bool is_dry(const struct reconcile *r) {
@@ -75,7 +77,7 @@ struct reconcile *reconcile_create(
     r->ports = *ports;
     r->recording = true;
     r->lease_until_ms = settings->leader_elect ? INT64_MIN : INT64_MAX;
-    r->another_led_until_ms = TIME_NONE;
+    r->another_led_until_ms = r->throttled_at_ms = TIME_NONE;
     r->pause = (struct backoff)BACKOFF_INIT(RECONCILE_PAUSE_FIRST_MS, RECONCILE_PAUSE_LAST_MS);
     r->tokens_at_ms = clock_mono_ms();
     r->tokens_milli = settings->delete_qps * 1000;
@@ -141,6 +143,30 @@ static struct decision decide(const struct reconcile *r, const struct job *job) 
     return policy_decide(r->settings.policy, job, &guards, safe_now(r));
 }
 
+/* ---- what others are told ---- */
+
+static void tell(const struct reconcile *r, struct news *news) {
+    if (!r->ports.tell)
+        return;
+    if (news->job)
+        news->namespace = news->job->namespace;
+    r->ports.tell(r->ports.arg, news);
+}
+
+/* It counts when it is on record, and as often. */
+static void tell_durable(const struct reconcile *r, const struct history_request *request) {
+    if (request->inserted)
+        tell(r, &(struct news){.kind = NEWS_RECORDED, .run = request->run, .namespace = request->namespace});
+    if (!request->ended)
+        return;
+    tell(r, &(struct news){.kind = NEWS_DELETED,
+                    .namespace = request->namespace,
+                    .cause = request->cause,
+                    .finished_ms = request->finished_ms,
+                    .due_ms = request->due_ms,
+                    .at_ms = request->at_ms + skew_from_wall(&r->skew, clock_wall_ms(), clock_mono_ms())});
+}
+
 /* ---- what goes to the register ---- */
 
 /* FNV-1a; never 0. */
@@ -159,16 +185,21 @@ static uint64_t mark_of(const struct run_policy *policy) {
 }
 
 /* Hands a request over; takes the run. False when memory ran out, and nothing was submitted. */
-static bool submit(struct reconcile *r, enum history_op op, const char *uid, struct run *run,
+static bool submit(struct reconcile *r, enum history_op op, const struct store_entry *entry, struct run *run,
         const struct run_policy *policy, enum run_cause cause) {
+    const struct job *job = entry->job;
     struct history_request *request = calloc(1, sizeof *request);
     if (!request) {
         run_destroy(run);
-        log_error("out of memory: a change did not reach the register", log_text("uid", uid));
+        log_error("out of memory: a change did not reach the register", log_job(job->namespace, job->name),
+                log_text("uid", job->uid));
         return false;
     }
     request->op = op;
-    snprintf(request->uid, sizeof request->uid, "%s", uid);
+    snprintf(request->uid, sizeof request->uid, "%s", job->uid);
+    snprintf(request->namespace, sizeof request->namespace, "%s", job->namespace);
+    request->finished_ms = job->finished_ms;
+    request->due_ms = entry->accepted ? entry->due.key : TIME_NONE;
     request->run = run;
     if (policy)
         request->policy = *policy;
@@ -218,8 +249,8 @@ static void note_decision(
         log_kept(entry->job, decision);
     if (decision->reason == REASON_RECREATED || decision->reason == REASON_RECREATED_KEPT)
         log_recreated(entry->job, decision);
-    if (record && !is_dry(r) && entry->recorded &&
-            !submit(r, HISTORY_POLICY, entry->job->uid, NULL, &policy, RUN_CAUSE_NONE))
+    tell(r, &(struct news){.kind = NEWS_DECIDED, .job = entry->job, .decision = decision});
+    if (record && !is_dry(r) && entry->recorded && !submit(r, HISTORY_POLICY, entry, NULL, &policy, RUN_CAUSE_NONE))
         entry->policy_mark = 0;
 }
 
@@ -342,7 +373,7 @@ static void submit_gone(struct reconcile *r, struct store_entry *entry, struct r
     if (cause != RUN_CAUSE_EXTERNAL)
         note_deleted(r, job);
     struct run_policy policy = {.ttl_ms = RUN_UNKNOWN, .due_at_ms = TIME_NONE};
-    submit(r, HISTORY_DELETED, job->uid, run, &policy, cause);
+    submit(r, HISTORY_DELETED, entry, run, &policy, cause);
 }
 
 /* Not by an answer to us. */
@@ -402,7 +433,7 @@ static void seems_gone(struct reconcile *r, struct store_entry *entry, struct ru
     if (run && run->outcome != OUTCOME_NONE && !entry->recorded) {
         /* Nobody may be able to tell it again. */
         const struct run_policy policy = {.state = RUN_KEPT, .ttl_ms = RUN_UNKNOWN, .due_at_ms = TIME_NONE};
-        entry->recorded = submit(r, HISTORY_RECORD, entry->job->uid, run, &policy, RUN_CAUSE_NONE);
+        entry->recorded = submit(r, HISTORY_RECORD, entry, run, &policy, RUN_CAUSE_NONE);
     } else {
         run_destroy(run);
     }
@@ -440,6 +471,10 @@ static void refill_tokens(struct reconcile *r, int64_t now_ms) {
         r->tokens_milli = full;
 }
 
+static bool has_rate(const struct reconcile *r) {
+    return r->settings.delete_qps && !is_dry(r);
+}
+
 static bool may_request(const struct reconcile *r) {
     return !r->stopped && r->in_flight < (r->troubled ? 1 : r->settings.max_in_flight);
 }
@@ -451,7 +486,7 @@ static bool has_slot(const struct reconcile *r) {
 static bool may_start(struct reconcile *r, int64_t mono_ms) {
     if (!has_slot(r) || mono_ms < r->paused_until_ms)
         return false;
-    if (r->settings.delete_qps == 0 || is_dry(r))
+    if (!has_rate(r))
         return true;
     refill_tokens(r, mono_ms);
     return r->tokens_milli >= 1000;
@@ -503,7 +538,9 @@ static void start_deletion(
     entry->changed = false;
     entry->policy_mark = 0;
     bool with_record = run != NULL;
-    if (submit(r, HISTORY_INTENT, entry->job->uid, run, &policy, RUN_CAUSE_NONE))
+    entry->due.key = decision->due_ms; /* it is in no heap now */
+    r->totals.rate_waits += r->throttled_at_ms != TIME_NONE;
+    if (submit(r, HISTORY_INTENT, entry, run, &policy, RUN_CAUSE_NONE))
         return;
     entry->recorded = entry->recorded && !with_record;
     try_later(r, entry, RECONCILE_BACKOFF_FIRST_MS);
@@ -567,10 +604,9 @@ static bool same_text(const char *a, const char *b) {
 
 void reconcile_on_durable(struct reconcile *r, const struct history_request *request) {
     struct store_entry *entry = store_find(&r->store, request->uid);
-    if (request->run && request->op != HISTORY_DELETED && !(entry && entry->told)) {
+    tell_durable(r, request);
+    if (request->inserted) {
         const struct run *run = request->run;
-        if (entry)
-            entry->told = true;
         r->counts.recorded++;
         log_info("run recorded", log_job(run->namespace, run->job_name), log_text("uid", run->job_uid),
                 log_text("outcome", outcome_name(run->outcome)), log_text("reason", run->reason),
@@ -729,6 +765,7 @@ static void accept_deletion(struct reconcile *r, struct store_entry *entry, cons
     entry->attempts = 0;
     entry->accepted = true;
     r->counts.deleted++;
+    tell(r, &(struct news){.kind = NEWS_ACCEPTED, .job = job});
     log_info(terminating ? "job is being deleted, and waits for its finalizers" : "job deleted",
             log_job(job->namespace, job->name), log_text("uid", job->uid),
             log_text("outcome", outcome_name(job->outcome)), log_text("cause", "ttl"),
@@ -764,6 +801,12 @@ void reconcile_on_delete(struct reconcile *r, const char *uid, const struct reco
     int status = answer->status;
     if (status / 100 == 2 || status == 403 || status == 404 || status == 409)
         r->troubled = false;
+    if (status != 200 && status != 202)
+        tell(r, &(struct news){.kind = NEWS_FAILED,
+                        .job = entry->job,
+                        .status = status,
+                        .withheld = answer->withheld,
+                        .message = answer->message});
     if (answer->withheld && !entry->gone) {
         if (r->stopped && r->settings.one_pass)
             try_later(r, entry, 0); /* where it counts as failed */
@@ -839,7 +882,7 @@ static void record(struct reconcile *r, struct store_entry *entry, const json_t 
     bool intended = entry->phase == PHASE_INTENT && !entry->changed;
     if (intended || entry->phase == PHASE_DELETING || entry->phase == PHASE_CONFIRMING)
         policy.state = RUN_DELETING; /* the intent stands until the answer */
-    entry->recorded = submit(r, HISTORY_RECORD, entry->job->uid, run, &policy, RUN_CAUSE_NONE);
+    entry->recorded = submit(r, HISTORY_RECORD, entry, run, &policy, RUN_CAUSE_NONE);
     evaluate(r, entry);
 }
 
@@ -850,11 +893,10 @@ static void decode_failed(const json_t *object, const struct error *err) {
     log_warn("a Job that cannot be read is left alone", log_job(namespace, name), log_text("error", err->text));
 }
 
-/* Since an earlier controller: then its record is no news. */
+/* Since an earlier controller. */
 static void remember_row(const struct reconcile *r, struct store_entry *entry) {
     struct open_row *row;
     HASH_FIND_STR(r->open_rows, entry->job->uid, row);
-    entry->told = row != NULL;
     /* Its DELETE may still be on its way: if the Job goes now, nobody knows by whose. */
     entry->uncertain = row && row->state == RUN_DELETING;
     note_sent(entry);
@@ -1050,7 +1092,7 @@ static void on_found(struct reconcile *r, struct store_entry *entry, const json_
         bool maybe_ours = terminates && (entry->uncertain || entry->accepted);
         const struct run_policy kept = {.state = RUN_KEPT, .ttl_ms = RUN_UNKNOWN, .due_at_ms = TIME_NONE};
         if (!maybe_ours) /* else the intent stands until it is gone */
-            submit(r, HISTORY_POLICY, entry->job->uid, NULL, &kept, RUN_CAUSE_NONE);
+            submit(r, HISTORY_POLICY, entry, NULL, &kept, RUN_CAUSE_NONE);
         if (terminates && !r->settings.one_pass) {
             /* Its end is near, and no watch will tell. */
             entry->look_first = true;
@@ -1192,9 +1234,19 @@ static void run_retries(struct reconcile *r, int64_t mono_ms) {
     }
 }
 
+static void note_throttle(struct reconcile *r, int64_t mono_ms, int64_t now_ms) {
+    const struct heap_node *due = heap_peek(&r->due);
+    bool throttled = due && due->key <= now_ms && has_slot(r) && mono_ms >= r->paused_until_ms && has_rate(r) &&
+                     r->tokens_milli < 1000;
+    if (r->throttled_at_ms != TIME_NONE)
+        r->totals.rate_wait_ms += mono_ms - r->throttled_at_ms;
+    r->throttled_at_ms = throttled ? mono_ms : TIME_NONE;
+}
+
 static void run_due(struct reconcile *r, int64_t mono_ms, int64_t now_ms) {
     for (struct heap_node *node; (node = heap_peek(&r->due)) && node->key <= now_ms && may_start(r, mono_ms);)
         act_on_due(r, ENTRY_OF(node, due), mono_ms);
+    note_throttle(r, mono_ms, now_ms);
 }
 
 static int64_t smaller(int64_t a, int64_t b) {
@@ -1218,7 +1270,7 @@ int64_t reconcile_run(struct reconcile *r) {
         int64_t due_in_ms = due->key > now_ms ? due->key - now_ms : 0;
         if (r->paused_until_ms > mono_ms && due_in_ms < r->paused_until_ms - mono_ms)
             due_in_ms = r->paused_until_ms - mono_ms;
-        else if (due_in_ms == 0 && r->settings.delete_qps && !is_dry(r))
+        else if (due_in_ms == 0 && has_rate(r))
             due_in_ms = (1000 - r->tokens_milli + r->settings.delete_qps - 1) / r->settings.delete_qps;
         wait_ms = smaller(wait_ms, due_in_ms > 0 ? due_in_ms : 1);
     }
@@ -1236,6 +1288,57 @@ bool reconcile_is_done(const struct reconcile *r) {
     int64_t now_ms = safe_now(r);
     return r->in_flight == 0 && !heap_peek(&r->retry) && (r->stopped || reconcile_leads(r)) &&
            (!due || r->stopped || (now_ms != TIME_NONE && due->key > now_ms));
+}
+
+struct reconcile_totals reconcile_total(const struct reconcile *r) {
+    return r->totals;
+}
+
+bool reconcile_is_paused(const struct reconcile *r) {
+    return clock_mono_ms() < r->paused_until_ms;
+}
+
+/* Which of the numbers it counts in. */
+static int64_t *survey_entry(
+        const struct reconcile *r, const struct store_entry *entry, struct reconcile_survey *survey) {
+    const struct job *job = entry->job;
+    if (job->deletion_ms != TIME_NONE || entry->phase == PHASE_CONFIRMING)
+        return &survey->terminating;
+    struct decision decision = decide(r, job);
+    switch (decision.action) {
+    case ACTION_NONE:
+        return &survey->running;
+    case ACTION_WAIT:
+        return decision.reason == REASON_HELD_UNTIL ? &survey->held : &survey->waiting;
+    case ACTION_DELETE:
+        return &survey->due;
+    case ACTION_KEEP:
+        break;
+    }
+    switch (decision.reason) {
+    case REASON_HELD:
+        return &survey->held;
+    case REASON_NOT_UNDERSTOOD:
+    case REASON_DOUBT:
+        return &survey->invalid;
+    default:
+        return &survey->kept;
+    }
+}
+
+struct reconcile_survey reconcile_survey(const struct reconcile *r) {
+    struct reconcile_survey survey = {0};
+    int64_t server_ms = skew_server_now(&r->skew, clock_mono_ms());
+    for (const struct store_entry *entry = r->store.entries; entry; entry = entry->hh.next) {
+        /* Its end is told, unless this is a dry run, where nothing ends. */
+        if (entry->ghost || (entry->counted && !is_dry(r)))
+            continue;
+        ++*survey_entry(r, entry, &survey);
+        int64_t since_ms = entry->job->deletion_ms;
+        if (since_ms != TIME_NONE && server_ms != TIME_NONE && server_ms - since_ms > survey.oldest_terminating_ms)
+            survey.oldest_terminating_ms = server_ms - since_ms;
+    }
+    return survey;
 }
 
 struct reconcile_counts reconcile_count(const struct reconcile *r) {

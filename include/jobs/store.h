@@ -37,7 +37,6 @@ struct store_entry {
     uint16_t attempts;      /* requests that failed in a row */
     uint8_t phase;          /* enum phase */
     bool recorded;          /* a record is in the queue or in the register */
-    bool told;              /* the log has its record */
     bool gone;              /* it was seen to be gone while something was under way */
     bool uncertain;         /* a DELETE may have taken effect without an answer */
     bool accepted;          /* the API server took our DELETE: its end is ours */
