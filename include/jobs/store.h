@@ -15,7 +15,7 @@
 #include "jobs/job.h"
 #include "jobs/policy.h"
 
-/* Where a Job stands on its way out. Changed by one function only, in reconcile.c. */
+/* Where a Job stands on its way out. Changed by one function only, in reconcile_phase.c. */
 enum phase {
     PHASE_IDLE,       /* nothing is under way */
     PHASE_INTENT,     /* the intent to delete it is on its way to the register */
@@ -37,7 +37,6 @@ struct store_entry {
     uint16_t attempts;      /* requests that failed in a row */
     uint8_t phase;          /* enum phase */
     bool recorded;          /* a record is in the queue or in the register */
-    bool told;              /* the log has its record */
     bool gone;              /* it was seen to be gone while something was under way */
     bool uncertain;         /* a DELETE may have taken effect without an answer */
     bool accepted;          /* the API server took our DELETE: its end is ours */
