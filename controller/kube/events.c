@@ -202,7 +202,7 @@ static void add_note(struct strbuf *body, const char *note) {
         len = EVENTS_NOTE_MAX - 3;
         while (len && ((unsigned char)text.data[len] & 0xc0) == 0x80)
             len--;
-        strcpy(text.data + len, "..."); /* NOLINT: within what was there */
+        memcpy(text.data + len, "...", sizeof "..."); /* within what was there */
     }
     add_member(body, "note", strbuf_text(&text));
     if (strbuf_failed(&text))
