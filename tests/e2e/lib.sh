@@ -9,7 +9,7 @@
 #
 # Users, each with a token and a client certificate of its own:
 #   admin    system:masters, for the test itself
-#   sexton   what manifests/rbac.yaml gives the controller, which is exactly what it needs
+#   sexton   what manifests/base gives the controller, which is exactly what it needs
 #   twin     the same, for a second controller
 #   reader   may look at everything that sexton looks at, and have the lease, but delete nothing
 #   nobody   no rights at all
@@ -291,11 +291,10 @@ lease_allow() { kubectl create rolebinding "e2e-lease-$1" --namespace=sexton --r
 lease_forbid() { kubectl delete rolebinding "e2e-lease-$1" --namespace=sexton >/dev/null; }
 needs_kcm() { [[ $E2E_KCM == 1 ]] || skip "no kube-controller-manager in the assets"; }
 
-# The rights of the users. Those of sexton are the ones that manifests/rbac.yaml gives.
+# The rights of the users. Those of sexton are the ones that manifests/base gives.
 make_roles() {
 	local user
-	kubectl create namespace sexton >/dev/null
-	kubectl apply -f "$E2E_ROOT/manifests/rbac.yaml" >/dev/null
+	"$E2E_ROOT/tests/manifests" build "$E2E_ROOT/manifests/base" | kubectl apply -f - >/dev/null
 	kubectl create clusterrolebinding e2e-sexton --clusterrole=sexton --user=sexton --user=twin >/dev/null
 	for user in sexton twin reader; do lease_allow $user; done
 	kubectl apply -f - >/dev/null <<-'RBAC'
