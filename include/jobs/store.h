@@ -15,7 +15,7 @@
 #include "jobs/job.h"
 #include "jobs/policy.h"
 
-/* Where a Job stands on its way out. Changed by one function only, in reconcile.c. */
+/* Where a Job stands on its way out. Changed by one function only, in reconcile_phase.c. */
 enum phase {
     PHASE_IDLE,       /* nothing is under way */
     PHASE_INTENT,     /* the intent to delete it is on its way to the register */
