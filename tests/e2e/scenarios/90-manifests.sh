@@ -168,6 +168,7 @@ lose_an_answer() { # lose_an_answer NAMESPACE
 		jobs_finish "$1" "lost$round" 300 Complete
 		wait_until 20 "DELETEs" audit_has_deletes "lost$round"
 		network_cut installed
+		sleep 0.2
 		network_heal installed
 		wait_until 60 "all to be deleted in the end" jobs_count_is "$1" "$2"
 		! audit_requests "$ACCOUNT" | grep -q '^get jobs ' || return 0
