@@ -40,6 +40,8 @@ static void answer_json(struct scenario *s, struct http_transfer *t, const struc
     char *text = json_dumps(body, JSON_COMPACT);
     if (strstr(fake_http_path(t), "/leases") && (answer->status / 100 == 2 || answer->status == 404))
         world_note_lease(s, answer->status == 404 ? NULL : body);
+    if (request_is_single(t) && (answer->status == 200 || answer->status == 404))
+        world_note_single(s, t, answer->status == 200 ? body : NULL);
     if (answer->status == 404 || (strcmp(fake_http_method(t), "DELETE") == 0 && answer->status / 100 == 2))
         world_note_deleted(s, t);
     answer_whole(t, answer, text);
@@ -229,11 +231,18 @@ static bool is_in(const json_t *object, const struct http_transfer *t) {
         return false;
     const char *namespace =
             json_string_value(json_object_get(metadata, which == KIND_NAMESPACES ? "name" : "namespace"));
-    char part[300];
-    snprintf(part, sizeof part, which == KIND_NAMESPACES ? "metadata.name%%3D%s" : "/namespaces/%s/",
-            namespace ? namespace : "");
-    bool narrow = strstr(fake_http_path(t), which == KIND_NAMESPACES ? "fieldSelector" : "/namespaces/") != NULL;
-    return !narrow || strstr(fake_http_path(t), part);
+    return request_covers(t, namespace ? namespace : "");
+}
+
+/* The object that a request for a single one is about, or NULL. */
+static json_t *find_single(const struct http_transfer *t, json_t *all) {
+    size_t i;
+    json_t *object;
+    json_array_foreach (all, i, object) {
+        if (is_in(object, t))
+            return object;
+    }
+    return NULL;
 }
 
 /* The Namespaces a and b are there unless the scenario names its own. */
@@ -264,8 +273,17 @@ bool answer_from(struct scenario *s, struct http_transfer *t, json_t *all) {
     else if (kind_of_request(t) == KIND_NONE)
         return false;
     fake_http_expect(t);
+    json_t *single = request_is_single(t) ? find_single(t, all) : NULL;
     if (answer) {
         answer_json(s, t, &ok, answer);
+    } else if (request_is_single(t) && request_is_watch(t)) {
+        fake_http_head(t, &ok);
+        if (single && fake_http_is_open(t))
+            answer_frame(t, "ADDED", single);
+    } else if (request_is_single(t)) {
+        struct fake_answer here = ok;
+        here.status = single ? 200 : 404;
+        answer_json(s, t, &here, single ? json_incref(single) : object_status(404, NULL));
     } else if (request_is_watch(t)) {
         fake_http_head(t, &ok);
         world_replay(s, t);

@@ -25,12 +25,22 @@ static bool ends_in(const char *path, size_t len, const char *end) {
     return len >= n && strncmp(path + len - n, end, n) == 0;
 }
 
+bool request_is_single(const struct http_transfer *transfer) {
+    const char *path = fake_http_path(transfer), *const starts[] = {"/api/v1/namespaces/", "/api/v1/watch/namespaces/"};
+    for (int i = 0; i < 2; i++) {
+        size_t len = strlen(starts[i]);
+        if (strncmp(path, starts[i], len) == 0 && !strchr(path + len, '/'))
+            return strcmp(fake_http_method(transfer), "GET") == 0 && strcmp(path + len, "kube-system") != 0;
+    }
+    return false;
+}
+
 int kind_of_request(const struct http_transfer *transfer) {
     const char *path = fake_http_path(transfer);
     size_t len = strcspn(path, "?");
     if (strcmp(fake_http_method(transfer), "GET") != 0)
         return KIND_NONE;
-    if (ends_in(path, len, "/api/v1/namespaces"))
+    if (ends_in(path, len, "/api/v1/namespaces") || request_is_single(transfer))
         return KIND_NAMESPACES;
     return ends_in(path, len, "/cronjobs") ? KIND_CRONJOBS : ends_in(path, len, "/jobs") ? KIND_JOBS : KIND_NONE;
 }
@@ -49,9 +59,8 @@ bool request_covers(const struct http_transfer *transfer, const char *namespace)
     if (!namespace)
         return true;
     if (kind_of_request(transfer) == KIND_NAMESPACES) {
-        snprintf(part, sizeof part, "metadata.name%%3D%s", namespace);
-        const char *at = strstr(path, part);
-        return !strstr(path, "fieldSelector") || (at && strchr("&", at[strlen(part)]));
+        snprintf(part, sizeof part, "/namespaces/%s", namespace);
+        return !request_is_single(transfer) || ends_in(path, strcspn(path, "?"), part);
     }
     snprintf(part, sizeof part, "/namespaces/%s/", namespace);
     return !strstr(path, "/namespaces/") || strstr(path, part);
