@@ -55,8 +55,7 @@ void history_close(struct history *history) {
         history->backend->close(history);
 }
 
-int history_apply(
-        struct history *history, const char *cluster, const struct history_request *chain, struct error *err) {
+int history_apply(struct history *history, const char *cluster, struct history_request *chain, struct error *err) {
     history->refused = NULL;
     return history->backend->apply(history, cluster, chain, err);
 }

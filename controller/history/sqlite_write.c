@@ -155,8 +155,7 @@ static int update_row(struct sqlite *sqlite, const struct history_request *reque
     return finish_change(sqlite, statement, err);
 }
 
-static int apply_one(
-        struct sqlite *sqlite, const char *cluster, const struct history_request *request, struct error *err) {
+static int apply_one(struct sqlite *sqlite, const char *cluster, struct history_request *request, struct error *err) {
     struct found row;
     if (history_request_check(request, err) < 0) {
         sqlite->base.refused = request;
@@ -178,6 +177,9 @@ static int apply_one(
     } else {
         return 0; /* nothing is known of it, and nothing follows from it */
     }
+    /* They stay: a commit that failed, and is tried again, may have worked. */
+    request->inserted |= result == 0 && !row.id;
+    request->ended |= result == 0 && fate.policy.state == RUN_DELETED && row.fate.policy.state != RUN_DELETED;
     /* A text of a gigabyte, or a value that the table's checks turn down: trying again would not help. */
     int code = sqlite3_errcode(sqlite->db) & 0xff;
     if (result < 0 && (code == SQLITE_CONSTRAINT || code == SQLITE_TOOBIG)) {
@@ -245,7 +247,7 @@ static int check_tables(struct sqlite *sqlite, struct error *err) {
     return sqlite_check_content(sqlite, err) < 0 ? -1 : sqlite_check_version(sqlite, err);
 }
 
-int sqlite_apply(struct history *history, const char *cluster, const struct history_request *chain, struct error *err) {
+int sqlite_apply(struct history *history, const char *cluster, struct history_request *chain, struct error *err) {
     struct sqlite *sqlite = (struct sqlite *)history;
     if (begin(sqlite, err) < 0)
         return -1;

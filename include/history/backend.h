@@ -9,7 +9,7 @@
 
 struct history_backend {
     void (*close)(struct history *history);
-    int (*apply)(struct history *history, const char *cluster, const struct history_request *chain, struct error *err);
+    int (*apply)(struct history *history, const char *cluster, struct history_request *chain, struct error *err);
     int (*each_open)(struct history *history, const char *cluster,
             int (*each)(void *arg, const struct history_open_run *run, struct error *err), void *arg,
             struct error *err);

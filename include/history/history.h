@@ -32,10 +32,11 @@ void history_close(struct history *history);
 /* Apply a chain of requests (by next) in one transaction; when this returns 0 it is on disk (fsynced). On error nothing
  * of it is. cluster: with the uid, each row's key. Borrows the chain.
  *
- * What is known of a run stays known: an update fills in and corrects, but never takes away. A run with the
- * resourceVersion that its row has already, and a policy that says the same, write nothing. */
-int history_apply(struct history *history, const char *cluster, const struct history_request *chain,
-        struct error *err) must_check;
+ * Sets what it did in the requests. What is known of a run stays known: an update fills in and corrects, but never
+ * takes away. A run with the resourceVersion that its row has already, and a policy that says the same, write nothing.
+ */
+int history_apply(
+        struct history *history, const char *cluster, struct history_request *chain, struct error *err) must_check;
 
 /* After history_apply failed: the request of its chain that can never succeed (an intent for a run that is not on
  * record, one that breaks the register's rules), so that the others can be applied without it; NULL when the store

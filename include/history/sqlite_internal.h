@@ -105,8 +105,8 @@ void sqlite_free_run(struct run *run, const char *cluster);
 /* ---- sqlite_write.c ---- */
 
 int sqlite_prepare_writing(struct sqlite *sqlite, struct error *err) must_check;
-int sqlite_apply(struct history *history, const char *cluster, const struct history_request *chain,
-        struct error *err) must_check;
+int sqlite_apply(
+        struct history *history, const char *cluster, struct history_request *chain, struct error *err) must_check;
 int sqlite_prune(struct history *history, int64_t before_ms, int limit, int *ret_pruned, struct error *err) must_check;
 
 /* ---- sqlite_read.c ---- */

@@ -18,6 +18,7 @@
 
 #include "base/error.h"
 #include "jobs/evidence.h"
+#include "jobs/news.h"
 #include "jobs/policy.h"
 #include "jobs/recreated.h"
 #include "jobs/run.h"
@@ -56,6 +57,8 @@ struct reconcile_ports {
     void (*submit)(void *arg, struct history_request *request);
     /* Call reconcile_run soon. */
     void (*wake)(void *arg);
+    /* Something happened to one Job. May be NULL. Must not call back. */
+    void (*tell)(void *arg, const struct news *news);
 };
 
 struct reconcile_settings {
@@ -71,6 +74,23 @@ struct reconcile_settings {
 
 struct reconcile_counts {
     int64_t seen, unfinished, recorded, deleted, would_delete, waiting, kept, failed, pending;
+};
+
+/* The Jobs that are there, each in one of these. */
+struct reconcile_survey {
+    int64_t running;               /* not finished */
+    int64_t waiting;               /* its time has not come */
+    int64_t due;                   /* its time has come */
+    int64_t held;                  /* by an annotation, for ever or until then */
+    int64_t kept;                  /* for good: never, or by a guard */
+    int64_t invalid;               /* kept because something about it is not understood */
+    int64_t terminating;           /* finished, and somebody has deleted it, but a finalizer keeps it */
+    int64_t oldest_terminating_ms; /* for how long, by the API server's clock; 0: none */
+};
+
+/* Since the start. */
+struct reconcile_totals {
+    int64_t rate_waits, rate_wait_ms; /* how often deletions waited for delete-qps alone, and for how long */
 };
 
 struct reconcile *reconcile_create(
@@ -137,3 +157,8 @@ int64_t reconcile_in_flight(const struct reconcile *r);
 /* One pass: whether nothing is left that could still happen. */
 bool reconcile_is_done(const struct reconcile *r);
 struct reconcile_counts reconcile_count(const struct reconcile *r);
+/* Looks at every Job. */
+struct reconcile_survey reconcile_survey(const struct reconcile *r);
+struct reconcile_totals reconcile_total(const struct reconcile *r);
+/* Whether deletions pause because of how the API server answered. */
+bool reconcile_is_paused(const struct reconcile *r);

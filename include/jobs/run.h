@@ -6,6 +6,7 @@
  */
 #pragma once
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "base/error.h"
@@ -59,7 +60,8 @@ void run_destroy(struct run *run);
  */
 enum history_op { HISTORY_RECORD, HISTORY_POLICY, HISTORY_INTENT, HISTORY_DELETED };
 
-#define UID_MAX 64 /* bytes with NUL; a UUID has 36 characters */
+#define UID_MAX 64         /* bytes with NUL; a UUID has 36 characters */
+#define NAMESPACE_BYTES 64 /* of its name, with NUL: a DNS label, RFC 1123 */
 
 struct history_request {
     enum history_op op;
@@ -69,6 +71,11 @@ struct history_request {
     enum run_cause cause;     /* DELETED */
     int64_t at_ms;   /* when it was seen (RECORD: recorded_at; INTENT: delete_requested_at; DELETED: deleted_at) */
     uint64_t ticket; /* the submitter's, handed back */
+    /* DELETED, the submitter's too: for those who are told when it is durable. */
+    char namespace[NAMESPACE_BYTES];
+    int64_t finished_ms, due_ms;
+    /* What history_apply did: it made the row; the row says deleted, and did not before. */
+    bool inserted, ended;
     struct history_request *next;
 };
 

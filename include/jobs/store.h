@@ -15,7 +15,7 @@
 #include "jobs/job.h"
 #include "jobs/policy.h"
 
-/* Where a Job stands on its way out. Changed by one function only, in reconcile.c. */
+/* Where a Job stands on its way out. Changed by one function only, in reconcile_phase.c. */
 enum phase {
     PHASE_IDLE,       /* nothing is under way */
     PHASE_INTENT,     /* the intent to delete it is on its way to the register */
@@ -33,11 +33,11 @@ struct store_entry {
     uint64_t policy_mark;   /* of the decision that is in the register; 0: none */
     uint64_t sent_mark;     /* of the resourceVersion that the last DELETE carried */
     uint32_t generation;    /* of the list that has seen it last */
+    uint32_t told_mark;     /* of the decision that was news last; 0: none */
     uint16_t source;        /* which reflector brings it */
     uint16_t attempts;      /* requests that failed in a row */
     uint8_t phase;          /* enum phase */
     bool recorded;          /* a record is in the queue or in the register */
-    bool told;              /* the log has its record */
     bool gone;              /* it was seen to be gone while something was under way */
     bool uncertain;         /* a DELETE may have taken effect without an answer */
     bool accepted;          /* the API server took our DELETE: its end is ours */

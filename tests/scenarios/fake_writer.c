@@ -52,9 +52,20 @@ static bool has_row(const char *uid) {
     return false;
 }
 
+static bool has_end(const char *uid) {
+    for (const struct fake_record *record = records; record; record = record->next) {
+        if (record->durable && record->op == HISTORY_DELETED && strcmp(record->uid, uid) == 0)
+            return true;
+    }
+    return false;
+}
+
 static void answer(struct fake_record *record, bool durable) {
     struct history_request *request = record->request;
-    durable = durable && (request->run || has_row(record->uid));
+    bool had_row = has_row(record->uid);
+    request->inserted = request->run && !had_row;
+    request->ended = request->op == HISTORY_DELETED && (request->run || had_row) && !has_end(record->uid);
+    durable = durable && (request->run || had_row);
     record->request = NULL;
     record->durable = durable;
     record->refused = !durable;

@@ -65,7 +65,7 @@ static void digest_request(const struct history_request *request) {
 }
 
 /* As sqlite.c does it. False: it can never be taken. */
-static bool apply(struct machine *m, const struct history_request *request) {
+static bool apply(struct machine *m, struct history_request *request) {
     struct error err;
     int job = job_of_uid(request->uid);
     if (history_request_check(request, &err) < 0)
@@ -82,6 +82,8 @@ static bool apply(struct machine *m, const struct history_request *request) {
                 .finished_ms = TIME_NONE,
                 .fate = HISTORY_FATE_NONE};
     struct history_fate fate = history_fate_after(&row->fate, request);
+    request->inserted |= !before.there;
+    request->ended |= fate.policy.state == RUN_DELETED && row->fate.policy.state != RUN_DELETED;
     row->fate = fate;
     if (request->run) {
         row->has_run = true;

@@ -495,6 +495,32 @@ START_TEST(no_deletion_without_a_record) {
 }
 END_TEST
 
+/* inserted and ended, as "I-" or "IE". */
+static void expect_done(struct history *history, struct history_request *request, const char *done) {
+    const char shown[] = {(char)(history_apply(history, "c1", request, NULL) < 0 ? '!'
+                                  : request->inserted                            ? 'I'
+                                                                                 : '-'),
+            request->ended ? 'E' : '-', '\0'};
+    ck_assert_str_eq(shown, done);
+    history_request_destroy(request);
+}
+
+START_TEST(each_request_is_told_whether_it_made_the_row_or_ended_it) {
+    struct history *history = fixture_open(HISTORY_WRITE);
+    expect_done(history, make_record("u1", "1"), "I-");
+    expect_done(history, make_record("u1", "2"), "--");
+    expect_done(history, make_request(HISTORY_INTENT, "u1", NULL), "--");
+    expect_done(history, make_deleted("u1", RUN_CAUSE_UNKNOWN, NOW_MS), "-E");
+    expect_done(history, make_deleted("u1", RUN_CAUSE_TTL, NOW_MS), "--");
+    expect_done(history, make_deleted("stranger", RUN_CAUSE_EXTERNAL, NOW_MS), "--");
+    struct history_request *both = make_deleted("u2", RUN_CAUSE_EXTERNAL, NOW_MS);
+    both->run = make_run("u2", "1");
+    expect_done(history, both, "IE");
+    expect_done(history, make_request(HISTORY_INTENT, "stranger", NULL), "!-");
+    history_close(history);
+}
+END_TEST
+
 START_TEST(an_intent_with_its_run_records_both_in_one) {
     struct history *history = fixture_open(HISTORY_WRITE);
     apply_ok(history, make_request(HISTORY_INTENT, "u1", make_run("u1", "1")));
@@ -1249,6 +1275,7 @@ Suite *suite_history(void) {
     tcase_add_test(tests, a_run_that_finished_before_it_started_has_no_duration);
     tcase_add_test(tests, no_deletion_without_a_record);
     tcase_add_test(tests, an_intent_with_its_run_records_both_in_one);
+    tcase_add_test(tests, each_request_is_told_whether_it_made_the_row_or_ended_it);
     tcase_add_test(tests, what_nobody_knows_of_is_nothing_to_do);
     tcase_add_test(tests, a_job_that_others_deleted_before_it_was_recorded_is_on_record);
     tcase_add_test(tests, deleted_is_final);

@@ -24,6 +24,7 @@ static struct {
     int deletes, looks, wakes;
     bool delete_fails, look_fails;
     struct history_request *requests, **tail; /* in order */
+    char news[1024];                          /* what was told, a word each */
 } t;
 
 static int64_t wall_ms(void) {
@@ -65,6 +66,39 @@ static void port_wake(void *arg) {
     t.wakes++;
 }
 
+static void port_tell(void *arg, const struct news *news) {
+    static const char *const kinds[] = {"recorded", "deleted", "accepted", "failed", "decided"};
+    ck_assert_ptr_eq(arg, &t);
+    ck_assert(*news->namespace);
+    size_t len = strlen(t.news);
+    len += (size_t)snprintf(t.news + len, sizeof t.news - len, "%s%s", len ? " " : "", kinds[news->kind]);
+    switch (news->kind) {
+    case NEWS_RECORDED:
+        snprintf(t.news + len, sizeof t.news - len, ":%s:%s", news->run->job_name, outcome_name(news->run->outcome));
+        break;
+    case NEWS_DELETED:
+        snprintf(t.news + len, sizeof t.news - len, ":%s:%s", run_cause_name(news->cause),
+                news->due_ms == TIME_NONE ? "undue" : "due");
+        ck_assert_int_le(news->finished_ms, news->at_ms);
+        break;
+    case NEWS_ACCEPTED:
+        snprintf(t.news + len, sizeof t.news - len, ":%s", news->job->name);
+        break;
+    case NEWS_FAILED:
+        snprintf(t.news + len, sizeof t.news - len, ":%s:%d", news->job->name, news->status);
+        break;
+    case NEWS_DECIDED:
+        snprintf(t.news + len, sizeof t.news - len, ":%s:%s", news->job->name, action_name(news->decision->action));
+        break;
+    }
+}
+
+/* And forget it. */
+static void expect_news(const char *words) {
+    ck_assert_str_eq(t.news, words);
+    t.news[0] = '\0';
+}
+
 static void create(const struct reconcile_settings *wanted, bool dry) {
     struct reconcile_settings settings = *wanted;
     struct error err = {0};
@@ -75,7 +109,8 @@ static void create(const struct reconcile_settings *wanted, bool dry) {
             .delete_job = port_delete,
             .get_job = port_get,
             .submit = dry ? NULL : port_submit,
-            .wake = port_wake};
+            .wake = port_wake,
+            .tell = port_tell};
     t.r = reconcile_create(&settings, &ports, &err);
     ck_assert_ptr_nonnull(t.r);
     skew_sample(reconcile_skew(t.r), t.mono_ms, t.mono_ms, t.wall_ms);
@@ -149,9 +184,13 @@ static void take_away(const char *uid) {
     json_decref(job);
 }
 
-/* The next request to the register must be this one; it becomes durable. */
+/* The next request to the register must be this one; it becomes durable. Each record makes a row, each end ends it. */
 static void expect_request(enum history_op op, const char *uid) {
     struct history_request *request = take_request();
+    if (request) {
+        request->inserted = request->run && request->op != HISTORY_DELETED;
+        request->ended = request->op == HISTORY_DELETED;
+    }
     ck_assert_ptr_nonnull(request);
     ck_assert_int_eq(request->op, op);
     ck_assert_str_eq(request->uid, uid);
@@ -562,6 +601,143 @@ START_TEST(a_name_that_came_back_is_not_pushed_out_by_thousands_that_did_not) {
 }
 END_TEST
 
+START_TEST(a_jobs_way_is_told_step_by_step_and_its_end_when_it_is_on_record) {
+    create_default();
+    bring("u1", "1", "Complete");
+    expect_news("");
+    expect_request(HISTORY_INTENT, "u1");
+    expect_news("recorded:u1:Succeeded");
+    answer_delete("u1", 200);
+    expect_news("accepted:u1");
+    pass_time(1500);
+    expect_request(HISTORY_DELETED, "u1");
+    expect_news("deleted:ttl:due");
+    take_away("u1");
+    ck_assert_ptr_null(t.requests);
+    expect_news("");
+}
+END_TEST
+
+START_TEST(what_the_register_had_already_is_no_news) {
+    create_default();
+    bring("u1", "1", "Complete");
+    struct history_request *request = take_request();
+    reconcile_on_durable(t.r, request);
+    history_request_destroy(request);
+    answer_delete("u1", 200);
+    expect_news("accepted:u1");
+    request = take_request();
+    reconcile_on_durable(t.r, request);
+    history_request_destroy(request);
+    expect_news("");
+}
+END_TEST
+
+START_TEST(a_job_that_somebody_else_deletes_is_told_as_that) {
+    create_default();
+    bring("u1", "1", "Failed");
+    expect_request(HISTORY_RECORD, "u1");
+    expect_news("decided:u1:wait recorded:u1:Failed");
+    take_away("u1");
+    expect_request(HISTORY_DELETED, "u1");
+    expect_news("deleted:external:undue");
+}
+END_TEST
+
+START_TEST(a_delete_that_was_not_taken_is_told_with_its_status) {
+    create_default();
+    bring_to_delete("u1");
+    expect_news("recorded:u1:Succeeded");
+    answer_delete("u1", 409);
+    ck_assert_ptr_nonnull(strstr(t.news, "failed:u1:409"));
+    skip_policies("u1");
+    bring_to_delete("u2");
+    answer_delete("u2", 0);
+    ck_assert_ptr_nonnull(strstr(t.news, "failed:u2:0"));
+}
+END_TEST
+
+static json_t *annotate(json_t *job, const char *key, const char *value) {
+    json_object_set_new(json_object_get(job, "metadata"), "annotations", json_pack("{s:s}", key, value));
+    return job;
+}
+
+static void bring_object(json_t *job) {
+    reconcile_on_job(t.r, 0, job, "{}", 2);
+    json_decref(job);
+}
+
+START_TEST(each_job_counts_in_one_state) {
+    create(&(struct reconcile_settings){.delete_qps = 50, .max_in_flight = 32}, false);
+    bring("running", "1", NULL);
+    bring("waiting", "1", "Failed");
+    bring("due", "1", "Complete"); /* what is known is not fresh, so it stays */
+    bring_object(annotate(make_job("held", "1", "Complete"), "sexton.dev/hold", "true"));
+    bring_object(annotate(make_job("held-until", "1", "Complete"), "sexton.dev/hold", "2036-01-01T00:00:00Z"));
+    bring_object(annotate(make_job("kept", "1", "Complete"), "sexton.dev/ttl-after-success", "never"));
+    bring_object(annotate(make_job("invalid", "1", "Complete"), "sexton.dev/ttl-after-success", "soon"));
+    json_t *terminating = make_job("terminating", "1", "Complete");
+    json_object_set_new(
+            json_object_get(terminating, "metadata"), "deletionTimestamp", json_string("2026-01-02T03:03:05Z"));
+    bring_object(terminating);
+    struct reconcile_survey survey = reconcile_survey(t.r);
+    ck_assert_int_eq(survey.running, 1);
+    ck_assert_int_eq(survey.waiting, 1);
+    ck_assert_int_eq(survey.due, 1);
+    ck_assert_int_eq(survey.held, 2);
+    ck_assert_int_eq(survey.kept, 1);
+    ck_assert_int_eq(survey.invalid, 1);
+    ck_assert_int_eq(survey.terminating, 1);
+    ck_assert_int_ge(survey.oldest_terminating_ms, 58000);
+    ck_assert_int_le(survey.oldest_terminating_ms, 61000);
+    /* A DELETE that was taken while finalizers keep it: terminating, though no event has said so yet. */
+    while (t.requests)
+        history_request_destroy(take_request());
+    reconcile_set_fresh(t.r, 0, true);
+    (void)reconcile_run(t.r);
+    expect_request(HISTORY_INTENT, "due");
+    json_t *body = json_pack("{s:s}", "kind", "Job");
+    reconcile_on_delete(
+            t.r, "due", &(struct reconcile_answer){.status = 200, .sent = true, .retry_after_ms = -1, .body = body});
+    json_decref(body);
+    survey = reconcile_survey(t.r);
+    ck_assert_int_eq(survey.due, 0);
+    ck_assert_int_eq(survey.terminating, 2);
+}
+END_TEST
+
+START_TEST(in_a_dry_run_what_was_told_is_still_due) {
+    create(&(struct reconcile_settings){.delete_qps = 50, .max_in_flight = 32}, true);
+    reconcile_set_fresh(t.r, 0, true);
+    bring("u1", "1", "Complete");
+    (void)reconcile_run(t.r);
+    ck_assert_int_eq(reconcile_count(t.r).would_delete, 1);
+    ck_assert_int_eq(reconcile_survey(t.r).due, 1);
+}
+END_TEST
+
+START_TEST(waits_for_the_rate_are_counted_and_measured) {
+    create(&(struct reconcile_settings){.delete_qps = 1, .max_in_flight = 32}, false);
+    bring("u1", "1", "Complete");
+    bring("u2", "1", "Complete");
+    expect_request(HISTORY_RECORD, "u1");
+    expect_request(HISTORY_RECORD, "u2");
+    reconcile_set_fresh(t.r, 0, true);
+    (void)reconcile_run(t.r);
+    ck_assert_int_eq(reconcile_total(t.r).rate_waits, 0);
+    pass_time(400);
+    (void)reconcile_run(t.r);
+    pass_time(600);
+    (void)reconcile_run(t.r);
+    ck_assert_int_eq(reconcile_total(t.r).rate_waits, 1);
+    ck_assert_int_eq(reconcile_total(t.r).rate_wait_ms, 1000);
+    ck_assert(!reconcile_is_paused(t.r));
+    pass_time(60000);
+    (void)reconcile_run(t.r);
+    ck_assert_int_eq(reconcile_total(t.r).rate_wait_ms, 1000);
+}
+END_TEST
+
 Suite *suite_reconcile(void) {
     Suite *suite = suite_create("reconcile");
     TCase *cases = tcase_create("reconcile");
@@ -589,6 +765,13 @@ Suite *suite_reconcile(void) {
     tcase_add_test(cases, a_dry_run_asks_for_nothing);
     tcase_add_test(cases, a_name_that_came_back_is_not_pushed_out_by_thousands_that_did_not);
     tcase_add_test(cases, the_backoff_of_one_job_grows_and_is_bounded);
+    tcase_add_test(cases, a_jobs_way_is_told_step_by_step_and_its_end_when_it_is_on_record);
+    tcase_add_test(cases, what_the_register_had_already_is_no_news);
+    tcase_add_test(cases, a_job_that_somebody_else_deletes_is_told_as_that);
+    tcase_add_test(cases, a_delete_that_was_not_taken_is_told_with_its_status);
+    tcase_add_test(cases, each_job_counts_in_one_state);
+    tcase_add_test(cases, in_a_dry_run_what_was_told_is_still_due);
+    tcase_add_test(cases, waits_for_the_rate_are_counted_and_measured);
     suite_add_tcase(suite, cases);
     return suite;
 }
