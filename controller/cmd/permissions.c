@@ -14,9 +14,10 @@ static const struct need {
     const char *verb, *group, *resource;
     enum {
         IN_NAMESPACE,
-        THE_NAMESPACE, /* itself; all of them without a list */
-        KUBE_SYSTEM,   /* once */
-        LEASE          /* once; in the Lease's own Namespace */
+        ALL_NAMESPACES, /* without a list of them */
+        THE_NAMESPACE,  /* each of the list, itself; a Role in it is enough for that */
+        KUBE_SYSTEM,    /* once */
+        LEASE           /* once; in the Lease's own Namespace */
     } where;
     enum { ALWAYS = 0, ACTS = 1 /* not in a dry run */, OPTIONAL = 2 /* it goes without, and says so */ } when;
 } needs[] = {
@@ -26,7 +27,9 @@ static const struct need {
         {"delete", "batch", "jobs", IN_NAMESPACE, ACTS},
         {"list", "batch", "cronjobs", IN_NAMESPACE, ALWAYS},
         {"watch", "batch", "cronjobs", IN_NAMESPACE, ALWAYS},
-        {"list", "", "namespaces", THE_NAMESPACE, ALWAYS},
+        {"list", "", "namespaces", ALL_NAMESPACES, ALWAYS},
+        {"watch", "", "namespaces", ALL_NAMESPACES, ALWAYS},
+        {"get", "", "namespaces", THE_NAMESPACE, ALWAYS},
         {"watch", "", "namespaces", THE_NAMESPACE, ALWAYS},
         {"get", "", "namespaces", KUBE_SYSTEM, OPTIONAL}, /* its uid names the cluster in the register; else its URL */
         {"get", "coordination.k8s.io", "leases", LEASE, ACTS},
@@ -50,7 +53,9 @@ struct permissions {
 static bool is_needed(const struct permissions *p, const struct need *need) {
     const struct config *config = p->settings.config;
     bool once = need->where == KUBE_SYSTEM || need->where == LEASE;
-    return !(once && !p->first_namespace) && !(need->where == KUBE_SYSTEM && *config->cluster) &&
+    bool listed = *p->namespace != '\0';
+    return !(once && !p->first_namespace) && !(need->where == ALL_NAMESPACES && listed) &&
+           !(need->where == THE_NAMESPACE && !listed) && !(need->where == KUBE_SYSTEM && *config->cluster) &&
            !(need->where == LEASE && !config->leader_elect) && !(need->when & ACTS && p->settings.dry_run);
 }
 
@@ -66,11 +71,14 @@ static struct permission permission_of(const struct permissions *p, const struct
     case IN_NAMESPACE:
         permission.namespace = p->namespace;
         break;
+    case ALL_NAMESPACES:
+        break;
     case THE_NAMESPACE:
-        permission.name = p->namespace;
+        /* To the authorizer, a Namespace is in itself. */
+        permission.namespace = permission.name = p->namespace;
         break;
     case KUBE_SYSTEM:
-        permission.name = "kube-system";
+        permission.namespace = permission.name = "kube-system";
         break;
     case LEASE:
         permission.namespace = engine_lease_namespace(config, p->settings.kube_config);
@@ -86,7 +94,7 @@ void permission_describe(struct strbuf *buf, const struct permission *permission
             buf, "%s %s%s%s", permission->verb, permission->resource, *permission->group ? "." : "", permission->group);
     if (*permission->name)
         strbuf_add_format(buf, " %s", permission->name);
-    if (*permission->namespace)
+    if (*permission->namespace && strcmp(permission->resource, "namespaces") != 0)
         strbuf_add_format(buf, " in %s", permission->namespace);
 }
 
