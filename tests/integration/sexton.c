@@ -28,8 +28,14 @@ struct result sexton_run(const char *const arguments[], const char *input) {
     return process_run(&(struct start){.argv = argv, .input = input});
 }
 
+static const char *store_name = "history.db";
+
+void store_use(const char *name) {
+    store_name = name;
+}
+
 const char *store_path(void) {
-    return in_folder("history.db");
+    return in_folder(store_name);
 }
 
 const char *store_option(void) {
