@@ -147,6 +147,14 @@ struct result sexton_run_with_shim(const char *name, const char *const arguments
                     format("ASAN_OPTIONS=%s:verify_asan_link_order=0", sanitizer ? sanitizer : ""), NULL}});
 }
 
+struct process *controller_start_with_shim(const char *name) {
+    const char *argv[ARGUMENTS_MAX] = {0}, *sanitizer = getenv("ASAN_OPTIONS");
+    fill(argv, "run", (const char *const[]){NULL});
+    return process_start(&(struct start){.argv = argv,
+            .env = (const char *const[]){format("LD_PRELOAD=%s", shim(name)),
+                    format("ASAN_OPTIONS=%s:verify_asan_link_order=0", sanitizer ? sanitizer : ""), NULL}});
+}
+
 struct process *controller_start_with_disk(void) {
     const char *argv[ARGUMENTS_MAX] = {0}, *sanitizer = getenv("ASAN_OPTIONS");
     fill(argv, "run", (const char *const[]){NULL});

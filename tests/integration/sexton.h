@@ -42,6 +42,8 @@ void clock_speed(int64_t speed);
 void clock_hurry_tcp(int64_t factor);
 /* Monotonic, as the controller sees it. */
 int64_t clock_controllers_ms(void);
+/* ... with tests/shims/NAME.c preloaded. */
+struct process *controller_start_with_shim(const char *name);
 /* With a disk that can be made to fail: "EIO", "ENOSPC", "EROFS", and "" for well again. */
 struct process *controller_start_with_disk(void);
 void disk_fail(const char *error);
