@@ -178,6 +178,7 @@ lose_an_answer() { # lose_an_answer NAMESPACE
 audit_has_deletes() { audit_deletes "$ACCOUNT" | grep -qF "$1"; }
 
 scenario_the_base_does_its_work_and_uses_each_right_that_it_has() {
+	local uid
 	namespaces_create base-work
 	installed base
 	audit_mark
@@ -185,6 +186,11 @@ scenario_the_base_does_its_work_and_uses_each_right_that_it_has() {
 	some_jobs base-work
 	expect_work_done base-work
 	lose_an_answer base-work 6
+	uid=$(nightly_create base-work)
+	nightly_job base-work nightly-1 "$uid"
+	wait_until 90 "an Event on its CronJob" events_are base-work 'Normal JobDeleted CronJob/nightly 1'
+	nightly_job base-work nightly-2 "$uid"
+	wait_until 90 "that to be counted" events_are base-work 'Normal JobDeleted CronJob/nightly 2'
 	sexton_stop
 	expect_rights
 }
