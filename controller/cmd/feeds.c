@@ -68,13 +68,14 @@ static void feed_begin(void *arg) {
         reconcile_list_begins(feed->source->owner->settings.reconcile, feed->source->index);
 }
 
-static void warn_if_namespace_unclear(const struct store_namespace *ns) {
+static void warn_if_namespace_unclear(const struct feeds *f, const struct store_namespace *ns) {
     const struct annotations *a = &ns->annotations;
     if (!a->bad_key)
         return;
     log_warn("a Namespace's annotation is not understood: the Jobs it would decide on are kept",
             log_text("namespace", ns->name), log_text("key", a->bad_key), log_text("value", a->bad_value),
             log_text("reason", a->bad_why));
+    f->handler.namespace_unclear(f->handler.arg, ns);
 }
 
 /* -1: there was no memory for it. */
@@ -97,7 +98,7 @@ static int take_namespace(struct feed *feed, enum reflector_change change, const
     }
     if (!changed)
         return 0;
-    warn_if_namespace_unclear(ns);
+    warn_if_namespace_unclear(f, ns);
     if (feed->source->feeds[KIND_JOBS].complete)
         reconcile_namespace_changed(f->settings.reconcile, ns->name);
     return 0;

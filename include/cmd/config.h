@@ -24,6 +24,7 @@ struct config {
     bool leader_elect;
     char *lease_name, *lease_namespace; /* "" means: where the kubeconfig says */
     int64_t lease_duration_ms, renew_deadline_ms, retry_period_ms;
+    bool events; /* write Kubernetes Events */
     enum log_level log_level;
     enum log_format log_format;
     /* [history] */

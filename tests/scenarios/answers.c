@@ -66,15 +66,22 @@ static void answer_all(struct scenario *s, const struct words *words) {
         last = t;
     for (struct http_transfer *t = fake_http_first(); t; t = fake_http_next(t)) {
         if (fake_http_is_open(t) && fake_http_is_expected(t) && strcmp(fake_http_method(t), words->word[2]) == 0)
-            answer_json(s, t, &answer, object_status(answer.status, NULL));
+            answer_json(s, t, &answer,
+                    answer.status / 100 == 2 && strstr(fake_http_path(t), "/events")
+                            ? json_pack("{s:s}", "kind", "Event")
+                            : object_status(answer.status, NULL));
         if (t == last)
             return; /* what came because of these answers waits for its own */
     }
 }
 
-/* The Lease as it was written, in a new version; and who we are is known from then on. */
+/* What was written, in a new version: an Event, or a Lease, and who we are is known from then on. */
 static json_t *echo_of(struct scenario *s, const struct http_transfer *t, const struct words *words) {
     json_t *object = json_loads(fake_http_body(t), 0, NULL);
+    if (strstr(fake_http_path(t), "/events")) {
+        json_object_set_new(object, "kind", json_string("Event"));
+        return object;
+    }
     const char *version = words_value(words, "rv");
     const char *holder = json_string_value(json_object_get(json_object_get(object, "spec"), "holderIdentity"));
     if (!holder || !version)

@@ -152,6 +152,7 @@ static struct config *read_config(struct scenario *s) {
     close(fd);
     write_file(s, path, strbuf_text(&s->config_text));
     bool elects = strstr(strbuf_text(&s->config_text), "leader-elect") != NULL;
+    bool announces = strstr(strbuf_text(&s->config_text), "events = ") != NULL;
     strbuf_clear(&s->config_text);
     bool was = fake_set_in_program(true);
     int result = config_load(path, &config, &err);
@@ -164,6 +165,7 @@ static struct config *read_config(struct scenario *s) {
             config_set(config, "history", "store", "sqlite:/dev/null/history.db", &err) < 0)
         scenario_fail(s, "%s", err.text);
     config->leader_elect = config->leader_elect && elects; /* what is about something else has no lease */
+    config->events = config->events && announces;          /* and writes no Events */
     return config;
 }
 
