@@ -28,16 +28,22 @@ expect_pod_taken() {
 	expect_eq "priority" "$(jq -r 'if .spec.priorityClassName then "1000 Never" else "0 PreemptLowerPriority" end' "$SCENARIO_DIR/pod.json")" \
 		"$(jq -r '"\(.spec.priority) \(.spec.preemptionPolicy)"' "$SCENARIO_DIR/pod-taken.json")"
 }
-# sexton_start for it
+# installed_start [VARIABLES...]: sexton_start for it
 installed_start() {
 	local args watches
 	mapfile -t args < <(api GET /apis/apps/v1/namespaces/sexton/deployments/sexton | jq -r --arg config "$SCENARIO_DIR/config.ini" \
 		'.spec.template.spec.containers[0].args[] | if . == "/etc/sexton/sexton.ini" then $config else . end')
 	watches=$(audit_requests "$ACCOUNT" | grep -c '^watch jobs' || true)
-	"$SEXTON" "${args[@]}" --kubeconfig "$(kubeconfig_of installed)" --store "sqlite:$SCENARIO_DIR/history.db" "${LISTEN[@]}" >>"$SCENARIO_DIR/run.log" 2>&1 </dev/null &
+	env POD_NAME=sexton-0 POD_NAMESPACE=sexton POD_UID=11111111-2222-4333-8444-555555555555 "$@" "$SEXTON" "${args[@]}" --kubeconfig "$(kubeconfig_of installed)" --store "sqlite:$SCENARIO_DIR/history.db" "${LISTEN[@]}" >>"$SCENARIO_DIR/run.log" 2>&1 </dev/null &
 	SEXTON_PID=$!
 	echo "$SEXTON_PID" >>"$SCENARIO_DIR/pids"
 	wait_until 20 "sexton to watch Jobs" sexton_watches_again "$((watches + 1))"
+}
+# in_haste SPEED: variables for installed_start, by which the intervals and backoffs of minutes are shorter by this factor
+in_haste() {
+	head -c 72 /dev/zero >"$SCENARIO_DIR/clock" # struct shim_clock
+	printf "\\x$(printf %02x "$1")" | dd of="$SCENARIO_DIR/clock" bs=1 seek=40 conv=notrunc status=none
+	HASTE=(LD_PRELOAD="$E2E_ROOT/build/shim-clock.so" SEXTON_TEST_CLOCK="$SCENARIO_DIR/clock")
 }
 installed_check() { sexton check --store "sqlite:$SCENARIO_DIR/history.db" "$@"; }
 
@@ -188,15 +194,34 @@ lose_an_answer() { # lose_an_answer NAMESPACE...: after expect_work_done
 	done
 	fail "no answer was lost in $round rounds"
 }
+# A CronJob has an Event when its Jobs are deleted; for the second and the third, it is the same one, told again a minute later.
+cronjob_has_events() { # cronjob_has_events NAMESPACE...
+	local namespace uid name
+	for namespace in "$@"; do
+		api POST "/apis/$CRONJOB_API/namespaces/$namespace/cronjobs" '{"metadata": {"name": "tidy"}, "spec": {"schedule": "0 0 1 1 *", "suspend": true, "jobTemplate": {"spec":
+			{"template": {"spec": {"restartPolicy": "Never", "containers": [{"name": "work", "image": "example.test/work:1"}]}}}}}}' >"$SCENARIO_DIR/cronjob.json"
+		uid=$(jq -r .metadata.uid "$SCENARIO_DIR/cronjob.json")
+		for name in tidy-one tidy-two tidy-three; do
+			job_create "$namespace" $name "{\"annotations\": {\"cronjob.kubernetes.io/instantiate\": \"manual\"}, \"ownerReferences\":
+				[{\"apiVersion\": \"$CRONJOB_API\", \"kind\": \"CronJob\", \"name\": \"tidy\", \"uid\": \"$uid\", \"controller\": true, \"blockOwnerDeletion\": true}]}"
+			job_finish "$namespace" $name Complete
+			wait_until 20 "the Job of the CronJob to go" job_gone "$namespace" $name
+		done
+	done
+	for namespace in "$@"; do wait_until 30 "an Event that counts the three" event_counts "$namespace" 3; done
+}
+event_counts() { [[ $(api GET "/apis/events.k8s.io/v1/namespaces/$1/events" | jq '[.items[] | select(.regarding.kind == "CronJob" and .reason == "JobDeleted") | .series.count // 1] | add') == "$2" ]]; }
 audit_has_deletes() { audit_deletes "$ACCOUNT" | grep -qF "$1"; }
 
 scenario_the_base_does_its_work_and_uses_each_right_that_it_has() {
 	namespaces_create base-work
 	installed base
 	audit_mark
-	installed_start
+	in_haste 10
+	installed_start "${HASTE[@]}"
 	some_jobs base-work
 	expect_work_done base-work
+	cronjob_has_events base-work
 	lose_an_answer base-work
 	sexton_stop
 	expect_rights
@@ -227,9 +252,11 @@ scenario_the_namespaced_overlay_has_rights_in_its_namespaces_alone() {
 	expect_refused DELETE "$(jobs_path not-listed x)"
 	expect_check_names_each_right
 	audit_mark
-	installed_start
+	in_haste 10
+	installed_start "${HASTE[@]}"
 	for namespace in shop ml not-listed; do some_jobs "$namespace"; done
 	expect_work_done shop ml
+	cronjob_has_events shop ml
 	lose_an_answer shop ml
 	sexton_stop
 	expect_rights
