@@ -138,8 +138,9 @@ static const char *namespace_of(const struct check_command *c, const struct need
 }
 
 static void describe(const struct check_command *c, const struct need *need, char text[256]) {
-    const char *name = name_of(c, need);
-    const char *namespace = strcmp(need->resource, "namespaces") == 0 ? "" : namespace_of(c, need);
+    /* In the words of the Role that has it. */
+    const char *name = need->where == THE_NAMESPACE ? "" : name_of(c, need);
+    const char *namespace = need->where == KUBE_SYSTEM ? "" : namespace_of(c, need);
     snprintf(text, 256, "%s %s%s%s%s%s%s%s", need->verb, need->resource, *need->group ? "." : "", need->group,
             *name ? " " : "", name, *namespace ? " in " : "", namespace);
 }
