@@ -136,9 +136,9 @@ START_TEST(without_the_right_to_a_listed_namespace_the_missing_right_is_said) {
     struct result result = sexton_here("check");
     expect_number(result.code, 1);
     expect_number(count_of(result.out, "\nmissing"), 1);
-    expect_contains(result.out, "missing get namespaces in a");
-    expect_contains(result.out, "ok      watch namespaces in a");
-    expect_contains(result.out, "ok      get namespaces in b");
+    expect_contains(result.out, "missing get namespaces a");
+    expect_contains(result.out, "ok      watch namespaces a");
+    expect_contains(result.out, "ok      get namespaces b");
     expect_lacks(result.out, "list namespaces");
     result = sexton_here("plan");
     expect_number(result.code, 1);

@@ -45,7 +45,7 @@ scenario_a_list_of_namespaces_needs_no_cluster_wide_right() {
 		jobs_finish $namespace job 5 Complete
 	done
 	sexton check >"$SCENARIO_DIR/check.out" || fail "check is not content: $(cat "$SCENARIO_DIR/check.out")"
-	grep -q 'ok *watch namespaces in listed-b' "$SCENARIO_DIR/check.out" || fail "check does not say what it asked for: $(cat "$SCENARIO_DIR/check.out")"
+	grep -q 'ok *watch namespaces listed-b' "$SCENARIO_DIR/check.out" || fail "check does not say what it asked for: $(cat "$SCENARIO_DIR/check.out")"
 	sexton plan >"$SCENARIO_DIR/plan.out"
 	expect_match "what plan says" '10 Jobs: 5 to delete, 0 waiting, 5 kept' "$(tail -n 1 "$SCENARIO_DIR/plan.out")"
 	sexton_start
