@@ -13,6 +13,7 @@
 #include "base/text.h"
 #include "cmd/feeds.h"
 #include "history/writer.h"
+#include "jobs/meters.h"
 #include "kube/client.h"
 #include "kube/discovery.h"
 #include "kube/lease.h"
@@ -48,6 +49,7 @@ struct engine {
     struct feeds *feeds;
     struct lease *lease; /* NULL: none is needed */
     struct request *requests;
+    struct meters meters;
 
     struct loop_timer *timer, *stop_timer, *store_timer;
     struct discovered discovered;
@@ -147,6 +149,11 @@ static int get_job(void *arg, const char *namespace, const char *name, const cha
 static void submit(void *arg, struct history_request *request) {
     struct engine *e = arg;
     writer_submit(e->writer, request);
+}
+
+static void tell(void *arg, const struct news *news) {
+    struct engine *e = arg;
+    meters_note(&e->meters, news);
 }
 
 /* ---- the register ---- */
@@ -458,8 +465,12 @@ static int build(struct engine *e, struct error *err) {
             .leader_elect = config->leader_elect,
             .one_pass = e->one_pass,
             .missing_namespace = NAMESPACE_UNKNOWN};
-    const struct reconcile_ports ports = {
-            .arg = e, .delete_job = delete_job, .get_job = get_job, .submit = e->dry_run ? NULL : submit, .wake = wake};
+    const struct reconcile_ports ports = {.arg = e,
+            .delete_job = delete_job,
+            .get_job = get_job,
+            .submit = e->dry_run ? NULL : submit,
+            .wake = wake,
+            .tell = tell};
     const struct client_handler client_handler = {.arg = e, .date = on_date};
     const struct writer_settings writer_settings = {.location = config->store, .retention_ms = config->retention_ms};
     const struct writer_handler writer_handler = {.arg = e,
@@ -500,6 +511,7 @@ int engine_create(struct loop *loop, const struct engine_settings *settings, con
     e->dry_run = settings->dry_run;
     e->one_pass = settings->one_pass;
     e->handler = *handler;
+    meters_init(&e->meters);
     if (build(e, err) < 0) {
         engine_destroy(e);
         return -1;
@@ -522,6 +534,7 @@ int engine_destroy(struct engine *e) {
     client_destroy(e->client);
     int result = writer_close(e->writer, ENGINE_FLUSH_GRACE_MS);
     reconcile_destroy(e->reconcile);
+    meters_finish(&e->meters);
     loop_timer_destroy(e->timer);
     loop_timer_destroy(e->stop_timer);
     loop_timer_destroy(e->store_timer);
@@ -569,6 +582,14 @@ const struct recreated *engine_recreated(const struct engine *e) {
 
 int64_t engine_server_ahead_ms(const struct engine *e) {
     return skew_from_wall(reconcile_skew(e->reconcile), clock_wall_ms(), clock_mono_ms());
+}
+
+struct engine_parts engine_parts(const struct engine *e) {
+    return (struct engine_parts){.client = e->client,
+            .feeds = e->feeds,
+            .reconcile = e->reconcile,
+            .meters = &e->meters,
+            .writer = e->writer};
 }
 
 struct reconcile_counts engine_count(const struct engine *e) {

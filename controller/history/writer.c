@@ -154,6 +154,17 @@ size_t writer_pending(const struct writer *writer) {
     return writer->pending;
 }
 
+void writer_stats(struct writer *writer, struct writer_stats *ret) {
+    pthread_mutex_lock(&writer->mutex);
+    *ret = (struct writer_stats){.commits = writer->commits,
+            .requests = writer->requests,
+            .errors = writer->errors,
+            .queue = (int64_t)writer->pending,
+            .failing = writer->failing,
+            .size = writer->size};
+    pthread_mutex_unlock(&writer->mutex);
+}
+
 static int not_open(struct error *err) {
     return error_set(err, ERROR_IO, "the register cannot be read: its store has failed");
 }
@@ -260,6 +271,7 @@ static struct writer *allocate(const struct writer_settings *settings, const str
     writer_chain_init(&writer->done);
     writer->refused_tail = &writer->refused;
     writer->handler = *handler;
+    writer->commits.scale = &writer_commit_scale;
     writer->failure_told = writer->prune_failure_told = writer->anew_told = true;
     writer->retention_ms = settings->retention_ms;
     writer->prune_at_mono = writer_mono_ms();
@@ -288,6 +300,7 @@ int writer_open(struct loop *loop, const struct writer_settings *settings, const
     }
     writer->interruptible = writer->store;
     history_identify(writer->store, &writer->identity);
+    history_measure(writer->store, &writer->size);
     if (writer->identity.created)
         log_info("a new register begins", log_text("store", settings->location));
     if (start_thread(writer, err) < 0) {

@@ -41,7 +41,9 @@ struct reflector {
     bool paused;
     int64_t opened_ms; /* monotonic; 0: not open yet */
     size_t events;
-    int short_watches; /* in a row, that brought something and ended all the same */
+    int short_watches;    /* in a row, that brought something and ended all the same */
+    bool listed, watched; /* once */
+    struct reflector_stats stats;
     struct error parse_error;
 };
 
@@ -58,6 +60,7 @@ struct reflector *reflector_create(struct loop *loop, struct client *client, con
     r->handler = *handler;
     r->list_only = settings->list_only;
     r->attempts = settings->attempts;
+    r->stats.last_heard_ms = TIME_NONE;
     r->backoff = (struct backoff)BACKOFF_INIT(REFLECTOR_BACKOFF_FIRST_MS, REFLECTOR_BACKOFF_LAST_MS);
     r->path = strdup(settings->path);
     r->query = strdup(settings->query);
@@ -88,6 +91,10 @@ void reflector_start(struct reflector *r) {
         go_on(r);
 }
 
+struct reflector_stats reflector_stats(const struct reflector *r) {
+    return r->stats;
+}
+
 void reflector_resume(struct reflector *r) {
     if (!r->paused || !r->call)
         return;
@@ -101,6 +108,7 @@ static void fail(struct reflector *r, const char *doing, int status, const char 
     if (wait_ms < least_ms)
         wait_ms = least_ms;
     r->failures++;
+    r->stats.failures++;
     bool final = status == 400 || status == 401 || status == 403 || status == 404;
     bool give_up = r->list_only && (final || r->failures >= r->attempts);
     r->state = give_up ? STOPPED : WAITING;
@@ -243,6 +251,7 @@ static int ignore_envelope(void *arg, const char *json, size_t len) {
 
 static enum http_data_result on_data(void *arg, const char *data, size_t len) {
     struct reflector *r = arg;
+    r->stats.last_heard_ms = clock_mono_ms();
     if (framer_push(r->framer, data, len, &r->parse_error) != 0)
         return HTTP_ABORT;
     if (r->gone || r->event_error[0])
@@ -283,6 +292,7 @@ static void on_listed(void *arg, const struct client_answer *answer) {
         return;
     }
     r->begun = r->full_list = false;
+    r->listed = true;
     r->state = r->list_only ? STOPPED : WAITING;
     if (!r->list_only)
         loop_timer_start(r->timer, 0);
@@ -292,7 +302,9 @@ static void on_listed(void *arg, const struct client_answer *answer) {
 static void on_watch_opened(void *arg) {
     struct reflector *r = arg;
     loop_timer_stop(r->timer);
-    r->opened_ms = clock_mono_ms();
+    r->opened_ms = r->stats.last_heard_ms = clock_mono_ms();
+    r->stats.restarts += r->watched;
+    r->watched = true;
     r->handler.watching(r->handler.arg);
 }
 
@@ -351,10 +363,12 @@ static int start_request(struct reflector *r, bool watch, struct error *err) {
                 REFLECTOR_WATCH_MIN_S + (unsigned)random_below(REFLECTOR_WATCH_MAX_S - REFLECTOR_WATCH_MIN_S + 1);
         strbuf_add_format(&path, "?watch=true&allowWatchBookmarks=true&timeoutSeconds=%u&resourceVersion=", timeout_s);
         client_add_escaped(&path, r->resource_version);
+        request.verb = CLIENT_WATCH;
         request.timeout_ms = (int64_t)timeout_s * 1000 + REFLECTOR_WATCH_GRACE_MS;
         request.opened = on_watch_opened;
         request.done = on_watch_ended;
     } else {
+        request.verb = CLIENT_LIST;
         request.timeout_ms = r->full_list ? REFLECTOR_FULL_LIST_TIMEOUT_MS : REFLECTOR_LIST_TIMEOUT_MS;
         request.done = on_listed;
         if (!r->full_list)
@@ -390,6 +404,7 @@ static void go_on(void *arg) {
     bool watch = r->resource_version && !r->continue_token && !r->begun;
     if (!watch && !r->continue_token) {
         r->begun = true;
+        r->stats.relists += r->listed;
         r->handler.begin(r->handler.arg);
     }
     r->state = watch ? WATCHING : LISTING;

@@ -18,6 +18,7 @@
 #include "jobs/reconcile.h"
 #include "kube/client.h"
 #include "kube/discovery.h"
+#include "kube/reflector.h"
 
 struct feeds;
 
@@ -52,5 +53,10 @@ void feeds_relist_jobs(struct feeds *feeds);
 bool feeds_is_synced(const struct feeds *feeds);
 /* One pass: the first source that was given up, and why; NULL: none. */
 const struct error *feeds_error(const struct feeds *feeds);
+/* Since the start: for each resource, sums over its reflectors, and the one that was heard of the longest ago. */
+struct feeds_stats {
+    struct reflector_stats namespaces, cronjobs, jobs;
+};
+struct feeds_stats feeds_stats(const struct feeds *feeds);
 /* Which source brings the Jobs of this Namespace; -1: none of ours. */
 int feeds_find_source(const struct feeds *feeds, const char *namespace);

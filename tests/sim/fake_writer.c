@@ -274,6 +274,10 @@ size_t writer_pending(const struct writer *w) {
     return (size_t)w->pending;
 }
 
+void writer_stats(struct writer *w, struct writer_stats *ret) {
+    *ret = (struct writer_stats){.queue = w->pending};
+}
+
 int writer_each_open(struct writer *w, const char *cluster,
         int (*each)(void *arg, const struct history_open_run *run, struct error *err), void *arg, struct error *err) {
     (void)cluster;
