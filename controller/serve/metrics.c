@@ -43,7 +43,7 @@ static const struct family families[] = {
                 "Whether this controller may delete: it holds the Lease, or needs none."},
 
         {"sexton_runs_recorded_total", COUNTER, "", TALLY, AT(runs_recorded), {"namespace", "outcome", "reason"}, NULL,
-                "Runs put on record, by outcome (empty: deleted before it finished) and reason of the end."},
+                "Runs put on record, by outcome (empty: deleted before its end) and reason."},
         {"sexton_job_duration_seconds", HISTOGRAM, "seconds", TIMES, AT(job_duration), {"outcome"}, outcomes,
                 "From start to finish of the runs put on record."},
 
@@ -51,7 +51,7 @@ static const struct family families[] = {
         {"sexton_job_terminating_age_seconds", GAUGE, "seconds", MS, AT(terminating_age_ms), {NULL}, NULL,
                 "How long the oldest finished Job that was deleted has been waiting for its finalizers; 0: none."},
         {"sexton_jobs_deleted_total", COUNTER, "", TALLY, AT(jobs_deleted), {"namespace", "cause"}, NULL,
-                "Jobs whose end is on record: deleted by this controller (ttl), by others (external), or one of them."},
+                "Jobs whose end is on record, by cause: ttl (this controller), external (others), unknown (either)."},
         {"sexton_job_finish_to_gone_seconds", HISTOGRAM, "seconds", TIMES, AT(finish_to_gone), {NULL}, NULL,
                 "From a Job's finish to its end by this controller."},
         {"sexton_job_due_to_deleted_seconds", HISTOGRAM, "seconds", TIMES, AT(due_to_deleted), {NULL}, NULL,

@@ -28,6 +28,7 @@ static const struct {
         {"credentials", suite_credentials},
         {"http", suite_http},
         {"lease", suite_lease},
+        {"metrics", suite_metrics},
         {"history", suite_history},
         {"store_faults", suite_store_faults},
         {"store_stress", suite_store_stress},

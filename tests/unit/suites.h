@@ -17,6 +17,7 @@ Suite *suite_http(void);
 Suite *suite_job(void);
 Suite *suite_kubeconfig(void);
 Suite *suite_lease(void);
+Suite *suite_metrics(void);
 Suite *suite_options(void);
 Suite *suite_policy(void);
 Suite *suite_reconcile(void);
