@@ -14,6 +14,7 @@ PACKAGES_BUILD := gcc libc6-dev pkg-config libcurl4-openssl-dev libssl-dev libja
 PACKAGES_DEMO  := libmicrohttpd-dev
 PACKAGES_CHECK := shellcheck $(PACKAGES_DEMO) libnghttp2-dev check clang clang-tidy clang-format cppcheck libclang-rt-14-dev openssl curl jq sqlite3
 PACKAGES_E2E   := $(PACKAGES_CHECK) ca-certificates xz-utils dpkg-dev procps
+PACKAGES_IMAGE := buildah crun mmdebstrap debian-archive-keyring ca-certificates jq
 
 WARNINGS := -Wall -Wextra -Werror -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wwrite-strings -Wformat=2
 CFLAGS   ?= -O2 -g
@@ -35,7 +36,7 @@ ALL_C    := $(shell find controller include tests -name '*.[ch]' 2>/dev/null)
 .DEFAULT_GOAL := all
 .DELETE_ON_ERROR:
 .PHONY: FORCE all help demo run check check-variant check-corpora lint coverage e2e soak torture bench fuzz sim mutants format install uninstall clean \
-	packages-build packages-demo packages-check packages-e2e
+	release image image-base packages-build packages-demo packages-check packages-e2e packages-image
 
 help: ## list the targets
 	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z0-9-]+):.*## (.*)/\1\t\2/' | \
@@ -67,6 +68,8 @@ packages-check:
 	$(call need_packages,$(PACKAGES_BUILD) $(PACKAGES_CHECK))
 packages-e2e:
 	$(call need_packages,$(PACKAGES_BUILD) $(PACKAGES_E2E))
+packages-image:
+	$(call need_packages,$(PACKAGES_IMAGE))
 
 # The flags a tree was built with: when they change, everything is built again.
 FLAGS_NOW := $(CC) $(ALL_CFLAGS) $(EXTRA_LDFLAGS)
@@ -130,6 +133,25 @@ demo: packages-demo ## build, and show the main job on a simulated cluster
 DRY_RUN ?= 1
 run: all ## run the controller against the cluster of KUBECONFIG; deletes nothing unless DRY_RUN=0
 	$(BUILD)/sexton run $(if $(filter 0,$(DRY_RUN)),--store sqlite:$(BUILD)/history.db,--dry-run)
+
+# --- the image ---
+
+# As the image has it. Two builds of the same sources with the same compiler are the same file, wherever they are built.
+RELEASE_CFLAGS  := -O2 -D_FORTIFY_SOURCE=2 -fstack-protector-strong -fstack-clash-protection -ffile-prefix-map=$(CURDIR)=.
+RELEASE_LDFLAGS := -s -pie -Wl,-z,relro,-z,now,--as-needed,--build-id=sha1
+release: packages-build ## build build/release/sexton, hardened, stripped and reproducible
+	@$(MAKE) --no-print-directory BUILD=$(BUILD)/release CFLAGS='$(RELEASE_CFLAGS)' EXTRA_LDFLAGS='$(RELEASE_LDFLAGS)' \
+		$(BUILD)/release/sexton
+
+IMAGE     ?= sexton:$(VERSION)
+IMAGE_TAR ?=
+BASE      ?=
+image: ## build the image IMAGE=sexton:VERSION with buildah, podman or docker; BASE=Debian 12, IMAGE_TAR=FILE for an archive of it
+	@VERSION=$(VERSION) manifests/build-image '$(IMAGE)' '$(BASE)' '$(IMAGE_TAR)'
+
+BASE_TAR ?= $(BUILD)/base.tar
+image-base: packages-image ## BASE_TAR=build/base.tar: Debian 12 by mmdebstrap, for 'make image BASE=' where no registry can be reached
+	@manifests/build-base $(BASE_TAR)
 
 # --- checks ---
 

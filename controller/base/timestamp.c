@@ -133,6 +133,15 @@ const char *timestamp_format(int64_t ms, char buf[TIMESTAMP_TEXT_MAX]) {
     return buf;
 }
 
+const char *timestamp_format_micro(int64_t ms, char buf[TIMESTAMP_TEXT_MAX]) {
+    int64_t fraction = (ms % 1000 + 1000) % 1000;
+    timestamp_format(ms - fraction, buf);
+    size_t len = strlen(buf);
+    if (len)
+        snprintf(buf + len - 1, TIMESTAMP_TEXT_MAX - len + 1, ".%03d000Z", (int)fraction);
+    return buf;
+}
+
 bool timestamp_parse_http(const char *text, int64_t *ret_ms) {
     static const char months[] = "JanFebMarAprMayJunJulAugSepOctNovDec";
     if (strlen(text) < 29 || text[3] != ',' || text[4] != ' ')

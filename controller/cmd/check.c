@@ -20,9 +20,10 @@ static const struct need {
     const char *verb, *group, *resource;
     enum {
         IN_NAMESPACE,
-        THE_NAMESPACE, /* itself; all of them without a list */
-        KUBE_SYSTEM,   /* once */
-        LEASE          /* once; in the Lease's own Namespace */
+        ALL_NAMESPACES, /* without a list of them */
+        THE_NAMESPACE,  /* each of the list, itself; a Role in it is enough for that */
+        KUBE_SYSTEM,    /* once */
+        LEASE           /* once; in the Lease's own Namespace */
     } where;
 } needs[] = {
         {"list", "batch", "jobs", IN_NAMESPACE},
@@ -31,7 +32,9 @@ static const struct need {
         {"delete", "batch", "jobs", IN_NAMESPACE},
         {"list", "batch", "cronjobs", IN_NAMESPACE},
         {"watch", "batch", "cronjobs", IN_NAMESPACE},
-        {"list", "", "namespaces", THE_NAMESPACE},
+        {"list", "", "namespaces", ALL_NAMESPACES},
+        {"watch", "", "namespaces", ALL_NAMESPACES},
+        {"get", "", "namespaces", THE_NAMESPACE},
         {"watch", "", "namespaces", THE_NAMESPACE},
         {"get", "", "namespaces", KUBE_SYSTEM}, /* its uid names the cluster in the register */
         {"get", "coordination.k8s.io", "leases", LEASE},
@@ -112,21 +115,31 @@ static const char *name_of(const struct check_command *c, const struct need *nee
         /* What is yet to be created has no name to the authorizer. */
         return strcmp(need->verb, "create") == 0 ? "" : c->config->lease_name;
     case IN_NAMESPACE:
+    case ALL_NAMESPACES:
         break;
     }
     return "";
 }
 
-/* The Namespace that it is in, "" for none or all. */
+/* The Namespace that it is in, "" for none or all. To the authorizer, a Namespace is in itself. */
 static const char *namespace_of(const struct check_command *c, const struct need *need) {
-    return need->where == IN_NAMESPACE ? c->namespace
-           : need->where == LEASE      ? engine_lease_namespace(c->config, c->kube_config)
-                                       : "";
+    switch (need->where) {
+    case IN_NAMESPACE:
+    case THE_NAMESPACE:
+        return c->namespace;
+    case KUBE_SYSTEM:
+        return "kube-system";
+    case LEASE:
+        return engine_lease_namespace(c->config, c->kube_config);
+    case ALL_NAMESPACES:
+        break;
+    }
+    return "";
 }
 
 static void describe(const struct check_command *c, const struct need *need, char text[256]) {
     const char *name = name_of(c, need);
-    const char *namespace = namespace_of(c, need);
+    const char *namespace = strcmp(need->resource, "namespaces") == 0 ? "" : namespace_of(c, need);
     snprintf(text, 256, "%s %s%s%s%s%s%s%s", need->verb, need->resource, *need->group ? "." : "", need->group,
             *name ? " " : "", name, *namespace ? " in " : "", namespace);
 }
@@ -163,7 +176,9 @@ static bool next_namespace(struct check_command *c) {
 
 static bool is_needed(const struct check_command *c, const struct need *need) {
     bool once = need->where == KUBE_SYSTEM || need->where == LEASE;
-    return !(once && !c->first_namespace) && !(need->where == KUBE_SYSTEM && *c->config->cluster) &&
+    bool listed = *c->namespace != '\0';
+    return !(once && !c->first_namespace) && !(need->where == ALL_NAMESPACES && listed) &&
+           !(need->where == THE_NAMESPACE && !listed) && !(need->where == KUBE_SYSTEM && *c->config->cluster) &&
            !(need->where == LEASE && !c->config->leader_elect);
 }
 

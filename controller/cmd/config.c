@@ -332,6 +332,7 @@ static int load_file(struct config *config, struct error *err) {
     struct strbuf text = STRBUF_INIT(CONFIG_BYTES_MAX);
     int result = read_file(fd, &text, config->path, err);
     close(fd);
+    config->empty = text.len == 0;
     if (result == 0)
         result = parse_text(config, strbuf_text(&text), text.len, err);
     strbuf_finish(&text);
@@ -420,6 +421,21 @@ void config_destroy(struct config *config) {
         (b) = swap_; \
     } while (0)
 
+/* Of an option that needs a restart: whether it is as the file has it. Told once a change. */
+static void note_restart(struct config *config, size_t at, bool equal) {
+    const struct config_option *option = &config_options[at];
+    uint64_t bit = UINT64_C(1) << at;
+    if (equal == !(config->waiting & bit))
+        return;
+    config->waiting ^= bit;
+    if (equal)
+        log_info("this change of the configuration was taken back, and no restart is needed for it",
+                log_text("section", option->section), log_text("key", option->key));
+    else
+        log_warn("this change of the configuration waits for a restart", log_text("section", option->section),
+                log_text("key", option->key));
+}
+
 void config_reload(struct config *config, struct config *fresh) {
     for (size_t i = 0; i < config_options_count; i++) {
         const struct config_option *option = &config_options[i];
@@ -427,10 +443,10 @@ void config_reload(struct config *config, struct config *fresh) {
             continue; /* swapped with its section, below */
         if (option->reloadable)
             config_option_swap(option, config, fresh);
-        else if (!config_option_equal(option, config, fresh))
-            log_warn("this change of the configuration waits for a restart", log_text("section", option->section),
-                    log_text("key", option->key));
+        else
+            note_restart(config, i, config_option_equal(option, config, fresh));
     }
     SWAP(config->policy.sections, fresh->policy.sections);
     SWAP(config->policy.n_sections, fresh->policy.n_sections);
+    SWAP(config->empty, fresh->empty);
 }

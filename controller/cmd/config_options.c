@@ -68,6 +68,8 @@ const struct config_option config_options[] = {
                 AT(renew_deadline_ms), "how long the holder acts after a renewal; less than lease-duration"},
         {"sexton", "retry-period", KIND_DURATION, "2s", LEASE_LEAST_MS, LEASE_MOST_MS, NULL, false, AT(retry_period_ms),
                 "between two requests for the Lease; less than renew-deadline"},
+        {"sexton", "events", KIND_BOOL, "true", 0, 0, NULL, true, AT(events),
+                "write Kubernetes Events on Jobs that are kept for a reason, and on CronJobs whose Jobs were deleted"},
         {"sexton", "log-level", KIND_LOG_LEVEL, "info", 0, 0, NULL, true, AT(log_level), "the least level to log"},
         {"sexton", "log-format", KIND_LOG_FORMAT, "logfmt", 0, 0, NULL, true, AT(log_format),
                 "how a log line is written"},

@@ -11,6 +11,7 @@
 #include "base/log.h"
 #include "base/strbuf.h"
 #include "base/text.h"
+#include "cmd/announce.h"
 #include "cmd/feeds.h"
 #include "history/writer.h"
 #include "jobs/meters.h"
@@ -47,7 +48,8 @@ struct engine {
     struct writer *writer;
     struct reconcile *reconcile;
     struct feeds *feeds;
-    struct lease *lease; /* NULL: none is needed */
+    struct announce *announce; /* NULL: no Kubernetes Events */
+    struct lease *lease;       /* NULL: none is needed */
     struct request *requests;
     struct meters meters;
 
@@ -154,6 +156,7 @@ static void submit(void *arg, struct history_request *request) {
 static void tell(void *arg, const struct news *news) {
     struct engine *e = arg;
     meters_note(&e->meters, news);
+    announce_news(e->announce, news);
 }
 
 /* ---- the register ---- */
@@ -245,11 +248,14 @@ static void on_stop_grace_over(void *arg) {
 static void on_lease_changed(void *arg, int64_t until_ms) {
     struct engine *e = arg;
     reconcile_set_lease(e->reconcile, until_ms, lease_was_anothers(e->lease));
+    if (until_ms != LEASE_NOT_HELD)
+        announce_lease(e->announce, true);
 }
 
 static void on_lease_taken(void *arg, const char *holder, bool alive) {
     struct engine *e = arg;
     struct error err = {0};
+    announce_lease(e->announce, false);
     if (!e->one_pass || !alive)
         return;
     error_set(&err, ERROR_REMOTE,
@@ -318,9 +324,15 @@ static int create_lease(struct engine *e, struct error *err) {
 
 static void on_synced(void *arg) {
     const struct engine *e = arg;
+    announce_synced(e->announce);
     struct reconcile_counts counts = reconcile_count(e->reconcile);
     log_info("in sync", log_number("jobs", counts.seen), log_number("unfinished", counts.unfinished),
             log_number("kept", counts.kept), log_number("waiting", counts.waiting), log_number("due", counts.pending));
+}
+
+static void on_namespace_unclear(void *arg, const struct store_namespace *ns) {
+    const struct engine *e = arg;
+    announce_namespace(e->announce, ns);
 }
 
 static bool has_room(void *arg) {
@@ -410,6 +422,7 @@ static void on_discovered(
         return;
     }
     e->discovered = *discovered;
+    announce_set_cronjob_version(e->announce, e->discovered.cronjob_version);
     log_info("connected", log_text("server", e->kube_config->server), log_text("version", discovered->server_version),
             log_text("cluster", discovered->cluster), log_text("cronjobs", discovered->cronjob_version));
     if (!discovered->cluster_is_sure && !e->dry_run)
@@ -454,6 +467,24 @@ static void take_evidence_settings(struct engine *e) {
             .manifest = config->manifest};
 }
 
+static bool may_delete(void *arg) {
+    const struct engine *e = arg;
+    return reconcile_leads(e->reconcile);
+}
+
+/* Not of a rehearsal, nor of one pass, which ends when its work is done. */
+static int create_announce(struct engine *e, struct error *err) {
+    const struct announce_settings settings = {.config = e->config,
+            .store = reconcile_store(e->reconcile),
+            .leads = !e->config->leader_elect,
+            .arg = e,
+            .may_delete = may_delete};
+    if (e->dry_run || e->one_pass)
+        return 0;
+    e->announce = announce_create(e->loop, e->client, &settings, err);
+    return e->announce ? 0 : -1;
+}
+
 static int build(struct engine *e, struct error *err) {
     const struct config *config = e->config;
     take_evidence_settings(e);
@@ -479,8 +510,11 @@ static int build(struct engine *e, struct error *err) {
             .anew = on_store_anew,
             .room = on_store_room,
             .refused = on_refused};
-    const struct feeds_handler feeds_handler = {
-            .arg = e, .progressed = wake, .synced = on_synced, .has_room = has_room};
+    const struct feeds_handler feeds_handler = {.arg = e,
+            .progressed = wake,
+            .synced = on_synced,
+            .has_room = has_room,
+            .namespace_unclear = on_namespace_unclear};
     if (!(e->timer = loop_timer_create(e->loop, on_timer, e, err)) ||
             !(e->store_timer = loop_timer_create(e->loop, on_store_grace_over, e, err)) ||
             !(e->stop_timer = loop_timer_create(e->loop, on_stop_grace_over, e, err)) ||
@@ -488,7 +522,7 @@ static int build(struct engine *e, struct error *err) {
             !(e->client = client_create(e->loop, e->kube_config, &client_handler, err)))
         return -1;
     const struct feeds_settings feeds_settings = {.config = config, .reconcile = e->reconcile, .one_pass = e->one_pass};
-    if (!(e->feeds = feeds_create(e->loop, &feeds_settings, &feeds_handler, err)))
+    if (create_announce(e, err) < 0 || !(e->feeds = feeds_create(e->loop, &feeds_settings, &feeds_handler, err)))
         return -1;
     if (e->dry_run)
         return 0;
@@ -526,6 +560,8 @@ int engine_destroy(struct engine *e) {
     discovery_destroy(e->discovery);
     lease_destroy(e->lease);
     feeds_destroy(e->feeds);
+    announce_destroy(e->announce);
+    e->announce = NULL; /* what is durable yet is no news any more */
     struct request *request, *next;
     DL_FOREACH_SAFE (e->requests, request, next) {
         client_cancel(request->call);
@@ -560,6 +596,7 @@ void engine_stop(struct engine *e) {
     e->stopping = true;
     /* The watches stay: the confirmation of what is in flight may come by one. */
     reconcile_stop(e->reconcile);
+    announce_stop(e->announce);
     loop_timer_start(e->stop_timer, ENGINE_STOP_GRACE_MS);
     wake(e);
 }
@@ -569,6 +606,7 @@ void engine_config_changed(struct engine *e) {
     if (e->writer)
         writer_set_retention(e->writer, e->config->retention_ms);
     reconcile_set_limits(e->reconcile, e->config->delete_qps, e->config->max_in_flight);
+    announce_config_changed(e->announce);
     reconcile_policy_changed(e->reconcile);
 }
 

@@ -68,13 +68,14 @@ static void feed_begin(void *arg) {
         reconcile_list_begins(feed->source->owner->settings.reconcile, feed->source->index);
 }
 
-static void warn_if_namespace_unclear(const struct store_namespace *ns) {
+static void warn_if_namespace_unclear(const struct feeds *f, const struct store_namespace *ns) {
     const struct annotations *a = &ns->annotations;
     if (!a->bad_key)
         return;
     log_warn("a Namespace's annotation is not understood: the Jobs it would decide on are kept",
             log_text("namespace", ns->name), log_text("key", a->bad_key), log_text("value", a->bad_value),
             log_text("reason", a->bad_why));
+    f->handler.namespace_unclear(f->handler.arg, ns);
 }
 
 /* -1: there was no memory for it. */
@@ -97,7 +98,7 @@ static int take_namespace(struct feed *feed, enum reflector_change change, const
     }
     if (!changed)
         return 0;
-    warn_if_namespace_unclear(ns);
+    warn_if_namespace_unclear(f, ns);
     if (feed->source->feeds[KIND_JOBS].complete)
         reconcile_namespace_changed(f->settings.reconcile, ns->name);
     return 0;
@@ -190,7 +191,7 @@ static void feed_complete(void *arg) {
         reflector_start(source->feeds[KIND_JOBS].reflector);
     if (feed->kind != KIND_JOBS && !first) {
         /* What a list took away decides too. */
-        reconcile_namespace_changed(f->settings.reconcile, NULL);
+        reconcile_namespace_changed(f->settings.reconcile, source->namespace);
     }
     update_freshness(source);
     if (feed->kind == KIND_JOBS && first && feeds_is_synced(f))
@@ -206,12 +207,12 @@ static bool feed_has_room(void *arg) {
 
 static void feed_watching(void *arg) {
     struct feed *feed = arg;
-    if (feed->healthy)
-        return;
     if (feed->failed)
         log_info("watching again", log_text("resource", kind_names[feed->kind]),
                 log_text("namespace", feed->source->namespace));
     feed->failed = false;
+    if (feed->healthy)
+        return;
     feed->catching_up = true;
     loop_timer_start(feed->source->owner->catch_up_timer, CATCH_UP_MS);
 }
@@ -228,14 +229,17 @@ static void feed_failed(void *arg, const struct reflector_failure *failure) {
     feed->healthy = feed->catching_up = false;
     feed->failed = true;
     update_freshness(feed->source);
-    log_error(strcmp(failure->doing, "list") == 0 ? "list failed" : "watch failed",
+    bool watch = strcmp(failure->doing, "watch") == 0, get = strcmp(failure->doing, "get") == 0;
+    log_error(watch ? "watch failed"
+              : get ? "get failed"
+                    : "list failed",
             log_text("resource", kind_names[feed->kind]), log_text("namespace", feed->source->namespace),
             log_number("status", failure->status), log_text("error", failure->message),
             failure->retry_in_ms >= 0 ? log_duration("retry_in", failure->retry_in_ms) : log_text("given_up", "true"));
     if (failure->retry_in_ms >= 0)
         return;
     struct error err = {0};
-    error_set(&err, ERROR_REMOTE, "cannot list %s%s%s: %s", kind_names[feed->kind],
+    error_set(&err, ERROR_REMOTE, "cannot %s %s%s%s: %s", failure->doing, kind_names[feed->kind],
             feed->source->namespace ? " in " : "", feed->source->namespace ? feed->source->namespace : "",
             failure->message);
     if (f->error.kind == ERROR_NONE)
@@ -245,26 +249,37 @@ static void feed_failed(void *arg, const struct reflector_failure *failure) {
     f->handler.progressed(f->handler.arg);
 }
 
+/* Where a feed reads. One Namespace of a list is read and watched by its name, which a Role in it can grant; a list of
+ * Namespaces, even of this one, only a ClusterRole can. */
+static void add_paths(const struct feed *feed, struct strbuf *path, struct strbuf *watch_path) {
+    const char *namespace = feed->source->namespace;
+    if (feed->kind == KIND_NAMESPACES) {
+        strbuf_add_text(path, "/api/v1/namespaces");
+        if (namespace) {
+            strbuf_add_format(path, "/%s", namespace);
+            strbuf_add_format(watch_path, "/api/v1/watch/namespaces/%s", namespace);
+        }
+        return;
+    }
+    const char *version = feed->kind == KIND_JOBS ? "v1" : feed->source->owner->discovered->cronjob_version;
+    strbuf_add_format(path, "/apis/batch/%s/", version);
+    if (namespace)
+        strbuf_add_format(path, "namespaces/%s/", namespace);
+    strbuf_add_text(path, kind_names[feed->kind]);
+}
+
 static int create_feed(struct source *source, enum kind kind, struct error *err) {
     struct feeds *f = source->owner;
     struct feed *feed = &source->feeds[kind];
     *feed = (struct feed){.source = source, .kind = kind};
-    struct strbuf path = STRBUF_INIT(1024), query = STRBUF_INIT(4096);
-    if (kind == KIND_NAMESPACES) {
-        strbuf_add_text(&path, "/api/v1/namespaces");
-        if (source->namespace)
-            strbuf_add_format(&query, "fieldSelector=metadata.name%%3D%s", source->namespace);
-    } else {
-        strbuf_add_format(&path, "/apis/batch/%s/", kind == KIND_JOBS ? "v1" : f->discovered->cronjob_version);
-        if (source->namespace)
-            strbuf_add_format(&path, "namespaces/%s/", source->namespace);
-        strbuf_add_text(&path, kind_names[kind]);
-    }
+    struct strbuf path = STRBUF_INIT(1024), watch_path = STRBUF_INIT(1024), query = STRBUF_INIT(4096);
+    add_paths(feed, &path, &watch_path);
     if (kind == KIND_JOBS && *f->settings.config->selector) {
         strbuf_add_text(&query, "labelSelector=");
         client_add_escaped(&query, f->settings.config->selector);
     }
     const struct reflector_settings settings = {.path = strbuf_text(&path),
+            .watch_path = watch_path.len ? strbuf_text(&watch_path) : NULL,
             .query = strbuf_text(&query),
             .list_only = f->settings.one_pass,
             .attempts = PASS_ATTEMPTS};
@@ -277,9 +292,10 @@ static int create_feed(struct source *source, enum kind kind, struct error *err)
             .watching = feed_watching,
             .ended = feed_ended,
             .failed = feed_failed};
-    bool fits = !strbuf_failed(&path) && !strbuf_failed(&query);
+    bool fits = !strbuf_failed(&path) && !strbuf_failed(&watch_path) && !strbuf_failed(&query);
     feed->reflector = fits ? reflector_create(f->loop, f->client, &settings, &handler, err) : NULL;
     strbuf_finish(&path);
+    strbuf_finish(&watch_path);
     strbuf_finish(&query);
     if (!fits)
         return error_set(err, ERROR_USAGE, "the selector is too long");

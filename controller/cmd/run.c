@@ -6,12 +6,16 @@
 #include "base/loop.h"
 #include "cmd/commands.h"
 #include "cmd/common.h"
+#include "cmd/config_watch.h"
 #include "cmd/engine.h"
+#include "cmd/reload.h"
 
 struct run_command {
     struct common common;
     bool dry_run;
     struct config *config;
+    struct reload reload;
+    struct config_watch *watch; /* NULL: no file */
     struct kube_config *kube_config;
     struct loop *loop;
     struct engine *engine;
@@ -34,7 +38,9 @@ static const struct command_spec spec = {
         .synopsis = "[--dry-run] [--config FILE] [-n NS] [-l SELECTOR]",
         .about = "The controller: watches Jobs, records each one that finishes, and deletes it when its time is up.",
         .options = options,
-        .more = "SIGHUP reads the configuration again. SIGTERM and SIGINT finish what is in flight and exit.",
+        .more = "A change of the configuration file is taken over as it happens, and SIGHUP has it read again. SIGTERM "
+                "and "
+                "SIGINT finish what is in flight and exit.",
 };
 
 static int set_option(void *arg, const struct option_spec *option, const char *value, struct error *err) {
@@ -56,61 +62,81 @@ static void on_stopped(void *arg) {
     loop_stop(c->loop);
 }
 
-static void reload(struct run_command *c) {
-    struct error err = {0};
-    struct config *fresh;
-    if (common_load_config(&c->common, &fresh, &err) < 0) {
-        log_error("the new configuration is refused, the old one stays", log_text("error", err.text));
-        return;
-    }
-    config_reload(c->config, fresh);
-    log_configure(c->config->log_level, c->config->log_format);
-    log_info("configuration read again", log_text("file", c->config->path));
+static int load_config(void *arg, struct config **ret, struct error *err) {
+    const struct run_command *c = arg;
+    return common_load_config(&c->common, ret, err);
+}
+
+static void on_config_taken(void *arg) {
+    const struct run_command *c = arg;
     engine_config_changed(c->engine);
-    config_destroy(fresh);
+}
+
+static void on_file_changed(void *arg) {
+    struct run_command *c = arg;
+    reload_now(&c->reload);
 }
 
 static void on_signal(void *arg, int number) {
     struct run_command *c = arg;
     if (number == SIGHUP) {
-        reload(c);
+        config_watch_seen(c->watch);
+        reload_now(&c->reload);
         return;
     }
     log_info("stopping", log_text("signal", number == SIGINT ? "SIGINT" : "SIGTERM"));
     engine_stop(c->engine);
 }
 
-static int run(struct run_command *c, struct error *err) {
+static int load(struct run_command *c, struct error *err) {
     const struct kubeconfig_options where = {.kubeconfig = c->common.kubeconfig, .context = c->common.context};
+    const struct config_watch_handler watch_handler = {.arg = c, .changed = on_file_changed};
+    const struct reload_handler reload_handler = {.arg = c, .load = load_config, .taken = on_config_taken};
+    if (c->common.config && !(c->watch = config_watch_create(c->loop, c->common.config, &watch_handler, err)))
+        return -1;
     if (common_load_config(&c->common, &c->config, err) < 0 || kubeconfig_load(&where, &c->kube_config, err) < 0)
         return -1;
     log_configure(c->config->log_level, c->config->log_format);
+    reload_init(&c->reload, c->config, &reload_handler);
     if (c->kube_config->insecure)
         log_warn("insecure-skip-tls-verify is set: whoever answers is believed to be the API server",
                 log_text("server", c->kube_config->server));
-    signal(SIGPIPE, SIG_IGN);
-    if (!(c->loop = loop_create(err)))
-        return -1;
+    return 0;
+}
+
+/* With the signals' handlers in place: a signal waits for the loop. */
+static int run_loop(struct run_command *c, struct error *err) {
     const struct engine_settings settings = {.config = c->config, .kube_config = c->kube_config, .dry_run = c->dry_run};
     const struct engine_handler handler = {.arg = c, .finished = on_finished, .stopped = on_stopped};
+    if (engine_create(c->loop, &settings, &handler, &c->engine, err) < 0)
+        return -1;
+    log_info("sexton starts", log_text("version", SEXTON_VERSION), log_text("server", c->kube_config->server),
+            log_text("namespaces", c->config->namespaces), log_text("selector", c->config->selector),
+            log_text("store", c->dry_run ? "none (dry run)" : c->config->store));
+    if (c->watch)
+        config_watch_start(c->watch);
+    engine_start(c->engine);
+    loop_run(c->loop);
+    log_info("sexton ends");
+    return 0;
+}
+
+static int run(struct run_command *c, struct error *err) {
     static const int numbers[] = {SIGTERM, SIGINT, SIGHUP};
     struct loop_signal *signals[3] = {0};
     int result = 0;
+    signal(SIGPIPE, SIG_IGN);
+    /* Before anything that takes time: as process 1 of a container, a signal without a handler is lost. */
+    if (!(c->loop = loop_create(err)))
+        return -1;
     for (int i = 0; i < 3 && result == 0; i++) {
         signals[i] = loop_signal_create(c->loop, numbers[i], on_signal, c, err);
         result = signals[i] ? 0 : -1;
     }
-    /* From here on a signal waits for the loop, also while the register is opened. */
     if (result == 0)
-        result = engine_create(c->loop, &settings, &handler, &c->engine, err);
-    if (result == 0) {
-        log_info("sexton starts", log_text("version", SEXTON_VERSION), log_text("server", c->kube_config->server),
-                log_text("namespaces", c->config->namespaces), log_text("selector", c->config->selector),
-                log_text("store", c->dry_run ? "none (dry run)" : c->config->store));
-        engine_start(c->engine);
-        loop_run(c->loop);
-        log_info("sexton ends");
-    }
+        result = load(c, err);
+    if (result == 0)
+        result = run_loop(c, err);
     for (int i = 0; i < 3; i++)
         loop_signal_destroy(signals[i]);
     return result;
@@ -130,6 +156,7 @@ int cmd_run(int argc, char **argv) {
         log_error("not everything that was seen is in the register; the next start sees it again");
         code = EXIT_FAILED;
     }
+    config_watch_destroy(c.watch);
     loop_destroy(c.loop);
     kube_config_destroy(c.kube_config);
     config_destroy(c.config);

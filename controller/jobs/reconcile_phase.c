@@ -130,7 +130,12 @@ void reconcile_note_decision(
         log_kept(entry->job, decision);
     if (decision->reason == REASON_RECREATED || decision->reason == REASON_RECREATED_KEPT)
         log_recreated(entry->job, decision);
-    reconcile_tell(r, &(struct news){.kind = NEWS_DECIDED, .job = entry->job, .decision = decision});
+    /* The register may have to be told again what was decided before; that is no news. */
+    uint32_t told_mark = (uint32_t)(mark ^ (mark >> 32)) | 1;
+    bool is_news = told_mark != entry->told_mark;
+    entry->told_mark = told_mark;
+    if (is_news)
+        reconcile_tell(r, &(struct news){.kind = NEWS_DECIDED, .job = entry->job, .decision = decision});
     if (record && !reconcile_is_dry(r) && entry->recorded &&
             !reconcile_submit(r, HISTORY_POLICY, entry, NULL, &policy, RUN_CAUSE_NONE))
         entry->policy_mark = 0;

@@ -212,19 +212,10 @@ static int request(struct lease *lease, const char *method, const char *path, co
     return -1;
 }
 
-/* Kubernetes' MicroTime: RFC 3339 with six digits, neither more nor fewer. */
-static void format_micro_time(int64_t ms, char buf[TIMESTAMP_TEXT_MAX]) {
-    int64_t fraction = (ms % 1000 + 1000) % 1000;
-    timestamp_format(ms - fraction, buf);
-    size_t len = strlen(buf);
-    if (len)
-        snprintf(buf + len - 1, TIMESTAMP_TEXT_MAX - len + 1, ".%03d000Z", (int)fraction);
-}
-
 /* The Lease to write: what is there, also what is not ours to know, with another spec. NULL: out of memory. */
 static char *make_body(const struct lease *lease, bool release) {
     char now[TIMESTAMP_TEXT_MAX];
-    format_micro_time(clock_wall_ms(), now);
+    timestamp_format_micro(clock_wall_ms(), now);
     struct lease_record before = read_spec(lease->seen);
     bool renewal = is_ours(lease) && !release && *before.acquire_time;
     json_t *object = lease->object ? json_deep_copy(lease->object)

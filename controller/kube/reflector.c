@@ -22,6 +22,7 @@ struct reflector {
     struct client *client;
     struct reflector_handler handler;
     char *path, *query;
+    char *watch_path; /* NULL: a collection */
     bool list_only;
     int attempts, failures;
     int expired; /* 410s since the last healthy time */
@@ -32,17 +33,17 @@ struct reflector {
     struct loop_timer *timer;
     struct backoff backoff;
 
-    char *resource_version; /* NULL: a list is needed */
+    bool listed;            /* a list is whole: a watch can begin */
+    char *resource_version; /* where it begins; of a single object, what was read */
     char *continue_token;   /* of the list under way */
     bool full_list;         /* a continue token expired: this time without pages */
-    bool begun;
-    bool gone;             /* an ERROR event with 410 came */
-    char event_error[256]; /* another ERROR event */
+    const char *gone;       /* why this watch is no good, and another list is needed */
+    char event_error[256];  /* an ERROR event other than 410 */
     bool paused;
     int64_t opened_ms; /* monotonic; 0: not open yet */
     size_t events;
     int short_watches;    /* in a row, that brought something and ended all the same */
-    bool listed, watched; /* once */
+    bool listed_once, watched_once;
     struct reflector_stats stats;
     struct error parse_error;
 };
@@ -64,8 +65,9 @@ struct reflector *reflector_create(struct loop *loop, struct client *client, con
     r->backoff = (struct backoff)BACKOFF_INIT(REFLECTOR_BACKOFF_FIRST_MS, REFLECTOR_BACKOFF_LAST_MS);
     r->path = strdup(settings->path);
     r->query = strdup(settings->query);
+    r->watch_path = settings->watch_path ? strdup(settings->watch_path) : NULL;
     r->timer = loop_timer_create(loop, go_on, r, err);
-    if (!r->path || !r->query || !r->timer) {
+    if (!r->path || !r->query || (settings->watch_path && !r->watch_path) || !r->timer) {
         error_nomem(err);
         reflector_destroy(r);
         return NULL;
@@ -81,6 +83,7 @@ void reflector_destroy(struct reflector *r) {
     framer_destroy(r->framer);
     free(r->path);
     free(r->query);
+    free(r->watch_path);
     free(r->resource_version);
     free(r->continue_token);
     free(r);
@@ -140,6 +143,7 @@ static void forget_continue(struct reflector *r) {
 static void forget_list(struct reflector *r) {
     free(r->resource_version);
     r->resource_version = NULL;
+    r->listed = false;
     forget_continue(r);
 }
 
@@ -163,13 +167,22 @@ static const char *text_at(const json_t *object, const char *key) {
     return json_string_value(json_object_get(object, key));
 }
 
+/* -1: there was no memory for it. */
+static int listed_item(struct reflector *r, const json_t *object, const char *aside, size_t aside_len) {
+    const char *version = text_at(json_object_get(object, "metadata"), "resourceVersion");
+    /* Of one object this is all there is to tell that it is one. */
+    if (r->watch_path && (!version || replace_text(&r->resource_version, version, NULL) < 0))
+        return version ? -1 : 0;
+    return r->handler.item(r->handler.arg, REFLECTOR_LISTED, object, aside, aside_len);
+}
+
 static int list_item(void *arg, const char *json, size_t len, const char *aside, size_t aside_len) {
     struct reflector *r = arg;
     struct error why = {0};
     int result = 0;
     json_t *object = json_read(json, len, REFLECTOR_JSON, NULL, &why);
     if (object)
-        result = r->handler.item(r->handler.arg, REFLECTOR_LISTED, object, aside, aside_len);
+        result = listed_item(r, object, aside, aside_len);
     else if (why.kind == ERROR_NOMEM)
         result = -1;
     else
@@ -181,6 +194,8 @@ static int list_item(void *arg, const char *json, size_t len, const char *aside,
 static int list_envelope(void *arg, const char *json, size_t len) {
     struct reflector *r = arg;
     struct error *err = &r->parse_error, why = {0};
+    if (r->watch_path)
+        return error_set(err, ERROR_FORMAT, "the answer is a list instead of an object");
     json_t *envelope = json_read(json, len, JSON_ALLOW_NUL, NULL, &why);
     const json_t *metadata = json_object_get(envelope, "metadata");
     /* A token that was lost would make this page look like the last one. */
@@ -194,11 +209,18 @@ static int list_envelope(void *arg, const char *json, size_t len) {
 
 static void watch_error(struct reflector *r, const json_t *status) {
     if (json_integer_value(json_object_get(status, "code")) == 410) {
-        r->gone = true;
+        r->gone = "the resourceVersion is too old";
         return;
     }
     const char *message = text_at(status, "message");
     snprintf(r->event_error, sizeof r->event_error, "%s", message ? message : "the watch sent an error");
+}
+
+/* A single object: the first that its watch tells is what was read, or the watch began in the past, or there was a
+ * change in between. */
+static bool begins_as_read(const struct reflector *r, const char *type, const char *version) {
+    bool first = r->watch_path && r->events == 1 && strcmp(type, "BOOKMARK") != 0;
+    return !first || (version && r->resource_version && strcmp(version, r->resource_version) == 0);
 }
 
 /* -1: memory ran out, and the event must come again. */
@@ -206,6 +228,8 @@ static int watch_event(struct reflector *r, const json_t *frame, const char *asi
     const char *type = text_at(frame, "type");
     const json_t *object = json_object_get(frame, "object");
     const char *version = text_at(json_object_get(object, "metadata"), "resourceVersion");
+    if (r->gone)
+        return 0; /* by a list, it comes again */
     if (!type || !json_is_object(object)) {
         r->handler.unreadable(r->handler.arg, "a watch event without type or object");
         return 0;
@@ -213,6 +237,10 @@ static int watch_event(struct reflector *r, const json_t *frame, const char *asi
     r->events++;
     if (strcmp(type, "ERROR") == 0) {
         watch_error(r, object);
+        return 0;
+    }
+    if (!begins_as_read(r, type, version)) {
+        r->gone = "the watch began with another state than was read before it";
         return 0;
     }
     int result = 0;
@@ -236,7 +264,7 @@ static int watch_item(void *arg, const char *json, size_t len, const char *aside
         result = -1;
     } else {
         r->handler.unreadable(r->handler.arg, why.text);
-        r->gone = true; /* what it was about is unknown from here on: list again */
+        r->gone = "the watch sent something that cannot be read"; /* what it was about is unknown from here on */
     }
     json_decref(frame);
     return result == 0 ? 0 : error_nomem(&r->parse_error);
@@ -262,6 +290,15 @@ static enum http_data_result on_data(void *arg, const char *data, size_t len) {
     return HTTP_PAUSE;
 }
 
+static const char *listing(const struct reflector *r) {
+    return r->watch_path ? "get" : "list";
+}
+
+/* A 404 can come from anybody on the way, too. */
+static bool is_absent(const struct reflector *r, const struct client_answer *answer) {
+    return r->watch_path && answer->status == 404 && answer->reason && strcmp(answer->reason, "NotFound") == 0;
+}
+
 static void on_listed(void *arg, const struct client_answer *answer) {
     struct reflector *r = arg;
     r->call = NULL;
@@ -274,12 +311,13 @@ static void on_listed(void *arg, const struct client_answer *answer) {
         return;
     }
     struct error *parse = &r->parse_error;
+    bool absent = is_absent(r, answer);
     bool whole = answer->status == 200 && parse->kind == ERROR_NONE && framer_end(r->framer, parse) == 0;
     if (whole && framer_documents(r->framer) != 1)
         error_set(parse, ERROR_FORMAT, "the answer is empty");
-    if (parse->kind != ERROR_NONE || answer->status != 200) {
+    if (parse->kind != ERROR_NONE || (answer->status != 200 && !absent)) {
         forget_list(r);
-        fail(r, "list", answer->status == 200 ? 0 : answer->status,
+        fail(r, listing(r), answer->status == 200 ? 0 : answer->status,
                 parse->kind != ERROR_NONE ? parse->text : answer->message, answer->retry_after_ms);
         return;
     }
@@ -287,12 +325,13 @@ static void on_listed(void *arg, const struct client_answer *answer) {
         go_on(r);
         return;
     }
-    if (!r->resource_version) {
-        fail(r, "list", 0, "the list has no resourceVersion", 0);
+    if (!r->resource_version && !absent) {
+        fail(r, listing(r), 0, r->watch_path ? "the object has no resourceVersion" : "the list has no resourceVersion",
+                0);
         return;
     }
-    r->begun = r->full_list = false;
-    r->listed = true;
+    r->listed = r->listed_once = true;
+    r->full_list = false;
     r->state = r->list_only ? STOPPED : WAITING;
     if (!r->list_only)
         loop_timer_start(r->timer, 0);
@@ -303,8 +342,8 @@ static void on_watch_opened(void *arg) {
     struct reflector *r = arg;
     loop_timer_stop(r->timer);
     r->opened_ms = r->stats.last_heard_ms = clock_mono_ms();
-    r->stats.restarts += r->watched;
-    r->watched = true;
+    r->stats.restarts += r->watched_once;
+    r->watched_once = true;
     r->handler.watching(r->handler.arg);
 }
 
@@ -320,7 +359,7 @@ static void on_watch_ended(void *arg, const struct client_answer *answer) {
         r->failures = r->expired = 0;
     }
     if (r->gone || answer->status == 410) {
-        list_again(r, "watch", "the resourceVersion is too old");
+        list_again(r, "watch", r->gone ? r->gone : "the resourceVersion is too old");
     } else if (r->event_error[0]) {
         fail(r, "watch", 0, r->event_error, 0);
     } else if (r->parse_error.kind != ERROR_NONE) {
@@ -351,27 +390,32 @@ static int start_request(struct reflector *r, bool watch, struct error *err) {
     if (!r->framer)
         return -1;
     r->parse_error = (struct error){0};
-    r->gone = false;
+    r->gone = NULL;
     r->event_error[0] = '\0';
     r->opened_ms = 0;
     r->events = 0;
     struct strbuf path = STRBUF_INIT(PATH_MAX_BYTES);
     struct client_request request = {.method = "GET", .lane = HTTP_LANE_OWN, .arg = r, .data = on_data};
-    strbuf_add_text(&path, r->path);
+    strbuf_add_text(&path, watch && r->watch_path ? r->watch_path : r->path);
     if (watch) {
         unsigned timeout_s =
                 REFLECTOR_WATCH_MIN_S + (unsigned)random_below(REFLECTOR_WATCH_MAX_S - REFLECTOR_WATCH_MIN_S + 1);
-        strbuf_add_format(&path, "?watch=true&allowWatchBookmarks=true&timeoutSeconds=%u&resourceVersion=", timeout_s);
-        client_add_escaped(&path, r->resource_version);
         request.verb = CLIENT_WATCH;
+        strbuf_add_format(&path, "?watch=true&allowWatchBookmarks=true&timeoutSeconds=%u", timeout_s);
+        if (!r->watch_path) {
+            strbuf_add_text(&path, "&resourceVersion=");
+            client_add_escaped(&path, r->resource_version);
+        }
         request.timeout_ms = (int64_t)timeout_s * 1000 + REFLECTOR_WATCH_GRACE_MS;
         request.opened = on_watch_opened;
         request.done = on_watch_ended;
     } else {
-        request.verb = CLIENT_LIST;
-        request.timeout_ms = r->full_list ? REFLECTOR_FULL_LIST_TIMEOUT_MS : REFLECTOR_LIST_TIMEOUT_MS;
+        request.verb = r->watch_path ? CLIENT_GET : CLIENT_LIST;
+        request.timeout_ms = r->watch_path  ? CLIENT_REQUEST_TIMEOUT_MS
+                             : r->full_list ? REFLECTOR_FULL_LIST_TIMEOUT_MS
+                                            : REFLECTOR_LIST_TIMEOUT_MS;
         request.done = on_listed;
-        if (!r->full_list)
+        if (!r->full_list && !r->watch_path)
             strbuf_add_format(&path, "?limit=%d", REFLECTOR_PAGE);
         if (r->continue_token) {
             strbuf_add_text(&path, "&continue=");
@@ -401,17 +445,19 @@ static void go_on(void *arg) {
         fail(r, "watch", 0, "the API server does not answer", 0);
         return;
     }
-    bool watch = r->resource_version && !r->continue_token && !r->begun;
+    bool watch = r->listed;
     if (!watch && !r->continue_token) {
-        r->begun = true;
-        r->stats.relists += r->listed;
+        forget_list(r);
+        r->stats.relists += r->listed_once && !r->watch_path; /* there, each watch begins so */
         r->handler.begin(r->handler.arg);
     }
+    if (r->watch_path)
+        r->listed = false; /* the next watch has a GET of its own */
     r->state = watch ? WATCHING : LISTING;
     if (watch)
         loop_timer_start(r->timer, WATCH_OPEN_TIMEOUT_MS);
     if (start_request(r, watch, &err) < 0)
-        fail(r, watch ? "watch" : "list", 0, err.text, 0);
+        fail(r, watch ? "watch" : listing(r), 0, err.text, 0);
 }
 
 void reflector_relist(struct reflector *r) {

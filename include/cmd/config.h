@@ -24,6 +24,7 @@ struct config {
     bool leader_elect;
     char *lease_name, *lease_namespace; /* "" means: where the kubeconfig says */
     int64_t lease_duration_ms, renew_deadline_ms, retry_period_ms;
+    bool events; /* write Kubernetes Events */
     enum log_level log_level;
     enum log_format log_format;
     /* [history] */
@@ -34,7 +35,9 @@ struct config {
     char *annotations;    /* the same for annotations */
     /* [policy] and [namespace GLOB] sections, and of [sexton] what decides about Jobs */
     struct policy policy;
-    char *path; /* the file, or NULL */
+    char *path;       /* the file, or NULL */
+    bool empty;       /* the file: it has no byte */
+    uint64_t waiting; /* for a restart: options, as bits in the order of the table. For config_reload */
 };
 
 /* path NULL: the built-in defaults. Errors: ERROR_USAGE with "FILE:LINE: what is wrong". */
@@ -49,5 +52,5 @@ int config_set(
 int config_print_reference(FILE *out, struct error *err) must_check;
 
 /* Take the reloadable keys of fresh over into config (fresh gets the old ones, and is destroyed by the caller). Logs
- * the keys that changed and cannot be reloaded. */
+ * the keys that changed and cannot be reloaded, each once, and those that are again as they were. */
 void config_reload(struct config *config, struct config *fresh);

@@ -11,7 +11,7 @@
 
 #include "base/error.h"
 
-#define CONFIG_OPTIONS_MAX 64 /* rows of the table, so that others can keep an array beside it */
+#define CONFIG_OPTIONS_MAX 64 /* rows of the table, so that others can keep an array, or bits, beside it */
 #define CONFIG_NAMESPACE_SECTION "namespace GLOB"
 
 enum config_kind {

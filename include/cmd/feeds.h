@@ -34,6 +34,8 @@ struct feeds_handler {
     void (*progressed)(void *arg);
     /* Every source has its Jobs, for the first time. */
     void (*synced)(void *arg);
+    /* This Namespace has an annotation that is not understood, since now. Logged. */
+    void (*namespace_unclear)(void *arg, const struct store_namespace *ns);
     /* false: take no more Jobs for now; feeds_resume follows. */
     bool (*has_room)(void *arg);
 };

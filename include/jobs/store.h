@@ -33,6 +33,7 @@ struct store_entry {
     uint64_t policy_mark;   /* of the decision that is in the register; 0: none */
     uint64_t sent_mark;     /* of the resourceVersion that the last DELETE carried */
     uint32_t generation;    /* of the list that has seen it last */
+    uint32_t told_mark;     /* of the decision that was news last; 0: none */
     uint16_t source;        /* which reflector brings it */
     uint16_t attempts;      /* requests that failed in a row */
     uint8_t phase;          /* enum phase */

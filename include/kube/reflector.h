@@ -7,6 +7,12 @@
  * is opaque; a cut watch is resumed after a backoff without a new list; 410, as a status, as an ERROR event or on
  * continue, lists again; an own deadline a little past the server's; a watch that ends at once counts as a failure,
  * unless it brought something and the one before it did not end so.
+ *
+ * Of a single object (watch_path), GET stands for the list, and a 404 of the API server's is a list without items. Its
+ * resourceVersion may be older than any that a watch can begin at, so a watch begins at none and is told first what
+ * there is; and each watch has a GET of its own before it, since only that tells of an object that went meanwhile. A
+ * server may begin such a watch in the past (kubernetes/kubernetes#74022): one that begins with another state than the
+ * one that was read is not believed.
  */
 #pragma once
 
@@ -34,7 +40,7 @@ struct reflector;
 enum reflector_change { REFLECTOR_LISTED, REFLECTOR_CHANGED, REFLECTOR_DELETED };
 
 struct reflector_failure {
-    const char *doing;   /* "list" or "watch" */
+    const char *doing;   /* "list", "get" or "watch" */
     int status;          /* HTTP status, 0: no answer */
     const char *message; /* for people */
     int64_t retry_in_ms; /* -1: gave up (list-only mode) */
@@ -64,10 +70,12 @@ struct reflector_handler {
 };
 
 struct reflector_settings {
-    const char *path;  /* "/apis/batch/v1/jobs", copied */
-    const char *query; /* further parameters, escaped, such as "labelSelector=app%3Dx", or "". Copied */
-    bool list_only;    /* complete() once, no watch */
-    int attempts;      /* list_only: give up after so many failures; and at once on 400, 401, 403, 404 */
+    const char *path;       /* "/apis/batch/v1/jobs", copied */
+    const char *watch_path; /* path is one object's, "/api/v1/namespaces/x", and this is where it is watched,
+                             * "/api/v1/watch/namespaces/x". NULL: path is a collection's. Copied */
+    const char *query;      /* further parameters, escaped, such as "labelSelector=app%3Dx", or "". Copied */
+    bool list_only;         /* complete() once, no watch */
+    int attempts;           /* list_only: give up after so many failures; and at once on 400, 401, 403, 404 */
 };
 
 /* Since the start. */

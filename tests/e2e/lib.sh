@@ -9,7 +9,7 @@
 #
 # Users, each with a token and a client certificate of its own:
 #   admin    system:masters, for the test itself
-#   sexton   what manifests/rbac.yaml gives the controller, which is exactly what it needs
+#   sexton   what manifests/base gives the controller, which is exactly what it needs
 #   twin     the same, for a second controller
 #   reader   may look at everything that sexton looks at, and have the lease, but delete nothing
 #   nobody   no rights at all
@@ -291,11 +291,25 @@ lease_allow() { kubectl create rolebinding "e2e-lease-$1" --namespace=sexton --r
 lease_forbid() { kubectl delete rolebinding "e2e-lease-$1" --namespace=sexton >/dev/null; }
 needs_kcm() { [[ $E2E_KCM == 1 ]] || skip "no kube-controller-manager in the assets"; }
 
-# The rights of the users. Those of sexton are the ones that manifests/rbac.yaml gives.
+# manifests_apply FOLDER: manifests/FOLDER is what there is of Sexton in the cluster. The next scenario has the base again.
+manifests_apply() {
+	local kind
+	echo "$1" >"$E2E/manifests"
+	"$E2E_ROOT/tests/manifests" build "$E2E_ROOT/manifests/$1" >"$E2E/manifests.json"
+	for kind in clusterrolebindings clusterroles rolebindings roles; do
+		manifests_objects "$kind" | jq -c '{method: "DELETE", path: .}' | bulk_expect 200
+	done
+	kubectl apply -f "$E2E/manifests.json" >/dev/null
+}
+manifests_objects() { # manifests_objects RESOURCE: the paths of those that come from manifests, as JSON strings
+	api GET "/apis/rbac.authorization.k8s.io/v1/$1?labelSelector=app.kubernetes.io/name%3Dsexton" |
+		jq -c --arg what "$1" '.items[].metadata | "/apis/rbac.authorization.k8s.io/v1/\(if .namespace then "namespaces/\(.namespace)/" else "" end)\($what)/\(.name)"'
+}
+
+# The rights of the users. Those of sexton are the ones that manifests/base gives.
 make_roles() {
 	local user
-	kubectl create namespace sexton >/dev/null
-	kubectl apply -f "$E2E_ROOT/manifests/rbac.yaml" >/dev/null
+	manifests_apply base
 	kubectl create clusterrolebinding e2e-sexton --clusterrole=sexton --user=sexton --user=twin >/dev/null
 	for user in sexton twin reader; do lease_allow $user; done
 	kubectl apply -f - >/dev/null <<-'RBAC'

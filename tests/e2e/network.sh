@@ -4,14 +4,14 @@
 # To be sourced after lib.sh and judge.sh; works on $SCENARIO_DIR.
 
 E2E_PROXY=${E2E_PROXY:-$E2E_ROOT/build/e2e-proxy}
-declare -A NETWORK=() # pids
+declare -A NETWORK=() NETWORK_PORT=() # pids, and where they listen
 
 # network_start NAME [USER]: a way of its own to the API server, for this user; SEXTON_VIA=NAME takes it
 network_start() {
 	local port
 	port=$(free_ports 1)
 	"$E2E_PROXY" "$port" "$API_PORT" >>"$SCENARIO_DIR/network-$1" 2>&1 &
-	NETWORK[$1]=$!
+	NETWORK[$1]=$! NETWORK_PORT[$1]=$port
 	end_with_scenario $!
 	API=https://127.0.0.1:$port kubeconfig_write "$(kubeconfig_of "$1")" "{token: \"$(token_of "${2:-sexton}")\"}"
 	wait_until 5 "the network $1" port_taken "$port"

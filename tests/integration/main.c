@@ -58,6 +58,7 @@ static const struct {
         {"changes", suite_changes, 2, false},
         {"watching", suite_watching, 3, false},
         {"policy", suite_policy, 2, false},
+        {"listed", suite_listed, 2, false},
         {"lease", suite_lease, 3, false},
         {"guards", suite_guards, 2, false},
         {"sweep", suite_sweep, 2, false},

@@ -17,6 +17,7 @@ Suite *suite_broken(void);  /* answers that break off, or are rubbish */
 Suite *suite_silent(void);  /* answers that crawl, or never come */
 Suite *suite_http2(void);
 Suite *suite_watching(void);        /* lists and watches that go wrong */
+Suite *suite_listed(void);          /* a list of Namespaces, and no rights beyond them */
 Suite *suite_process(void);         /* signals and restarts */
 Suite *suite_restarts(void);        /* an API server that goes and comes back */
 Suite *suite_bounds_of_lists(void); /* requests a minute while things fail */

@@ -43,7 +43,8 @@ void sim_reply_invalid(struct sim_reply *reply, const struct sim_resource *res, 
 void sim_api_forbid(const struct sim_request *req, struct sim_reply *reply) {
     const struct sim_resource *res = req->resource;
     const char *group = res ? res->group : "authorization.k8s.io";
-    char *where = *req->ns ? sim_format("in the namespace \"%s\"", req->ns) : sim_strdup("at the cluster scope");
+    const char *ns = sim_request_namespace(req);
+    char *where = *ns ? sim_format("in the namespace \"%s\"", ns) : sim_strdup("at the cluster scope");
     char *name = *req->name ? sim_format(" \"%s\"", req->name) : sim_strdup("");
 
     if (req->route == SIM_ROUTE_RESOURCE || req->route == SIM_ROUTE_REVIEW) {

@@ -217,9 +217,11 @@ static void serve_list(struct sim_request *req, struct sim_reply *reply, const s
 
 void sim_collection_serve(struct sim_request *req, struct sim_reply *reply) {
     char *error = NULL;
+    char *one = *req->name ? sim_format("metadata.name=%s", req->name) : NULL;
     struct sim_selector *sel = sim_selector_parse(
-            sim_request_query(req, "labelSelector"), sim_request_query(req, "fieldSelector"), &error);
+            sim_request_query(req, "labelSelector"), one ? one : sim_request_query(req, "fieldSelector"), &error);
 
+    free(one);
     if (!sel) {
         sim_reply_error(reply, 400, NULL, NULL, "%s", error);
         free(error);

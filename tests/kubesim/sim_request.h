@@ -33,6 +33,7 @@ struct sim_request {
     const struct sim_resource *resource; /* SIM_ROUTE_RESOURCE only */
     char *ns;                            /* never NULL */
     char *name;
+    bool watch_prefix; /* /api/v1/watch/..., of a collection or of one object */
     char *subresource;
     const char *verb;
     char *resource_name;       /* "jobs", "jobs/status", "" */
@@ -48,6 +49,9 @@ const char *sim_request_header(const struct sim_request *req, const char *key);
 
 /* As apimachinery reads booleans: there, and neither "false" nor "0". */
 bool sim_request_flag(const struct sim_request *req, const char *key);
+
+/* The Namespace that the authorizer sees: a Namespace is in itself. */
+const char *sim_request_namespace(const struct sim_request *req);
 
 struct sim_call sim_request_call(const struct sim_request *req);
 

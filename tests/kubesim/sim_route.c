@@ -28,9 +28,16 @@ bool sim_request_flag(const struct sim_request *req, const char *key) {
     return value && strcasecmp(value, "false") != 0 && strcmp(value, "0") != 0;
 }
 
+const char *sim_request_namespace(const struct sim_request *req) {
+    return req->resource && req->resource->id == SIM_NAMESPACES ? req->name : req->ns;
+}
+
 struct sim_call sim_request_call(const struct sim_request *req) {
-    return (struct sim_call){
-            .verb = req->verb, .resource = req->resource_name, .ns = req->ns, .name = req->name, .path = req->path};
+    return (struct sim_call){.verb = req->verb,
+            .resource = req->resource_name,
+            .ns = sim_request_namespace(req),
+            .name = req->name,
+            .path = req->path};
 }
 
 /* Splits in place. Returns how many parts; too many are MAX_PARTS, which no route has. */
@@ -81,6 +88,12 @@ static enum sim_route route_resource(
     const char *plural = parts[0];
     bool with_namespace = false;
 
+    req->watch_prefix = count > 1 && strcmp(plural, "watch") == 0 && strcmp(req->method, "GET") == 0;
+    if (req->watch_prefix) {
+        parts++;
+        count--;
+        plural = parts[0];
+    }
     if (strcmp(group, "authorization.k8s.io") == 0)
         return count == 1 && strcmp(plural, "selfsubjectaccessreviews") == 0 ? SIM_ROUTE_REVIEW : SIM_ROUTE_NO_RESOURCE;
     if (strcmp(plural, "namespaces") == 0 && count >= 3 &&
@@ -149,6 +162,8 @@ static const char *verb_of(const struct sim_request *req) {
         return "patch";
     if (strcmp(req->method, "DELETE") == 0)
         return req->route == SIM_ROUTE_RESOURCE && !*req->name ? "deletecollection" : "delete";
+    if (req->route == SIM_ROUTE_RESOURCE && req->watch_prefix)
+        return "watch";
     if (req->route == SIM_ROUTE_RESOURCE && !*req->name)
         return sim_request_flag(req, "watch") ? "watch" : "list";
     return "get";

@@ -17,6 +17,7 @@ struct sim_watch {
     struct sim_reply *reply;
     const struct sim_resource *resource;
     char *ns;
+    char *name; /* of the one object that it is about, "" */
     struct sim_selector *sel;
     char *path;
     uint64_t place;
@@ -85,6 +86,7 @@ void sim_watch_begin(struct sim_request *req, struct sim_reply *reply, struct si
     watch->reply = reply;
     watch->resource = req->resource;
     watch->ns = *req->ns ? sim_strdup(req->ns) : NULL;
+    watch->name = sim_strdup(req->name);
     watch->path = sim_strdup(req->path);
     watch->sel = sel;
     watch->next = req->sim->watches;
@@ -109,6 +111,7 @@ void sim_watch_destroy(struct sim_watch *watch) {
         sim_version_unref(watch->initial[i]);
     free(watch->initial);
     free(watch->ns);
+    free(watch->name);
     free(watch->path);
     sim_selector_destroy(watch->sel);
     sim_version_unref(watch->held);
@@ -305,8 +308,10 @@ void sim_watch_apply_live(struct sim *sim) {
     for (struct sim_watch *watch = sim->watches; watch; watch = watch->next) {
         struct sim_call call = {.verb = "watch",
                 .resource = watch->resource->plural,
-                .ns = watch->ns ? watch->ns : "",
-                .name = "",
+                .ns = watch->ns                               ? watch->ns
+                      : watch->resource->id == SIM_NAMESPACES ? watch->name
+                                                              : "",
+                .name = watch->name,
                 .path = watch->path};
         struct sim_action *action = sim_faults_take_live(sim->faults, &call);
 

@@ -40,6 +40,8 @@ static void answer_json(struct scenario *s, struct http_transfer *t, const struc
     char *text = json_dumps(body, JSON_COMPACT);
     if (strstr(fake_http_path(t), "/leases") && (answer->status / 100 == 2 || answer->status == 404))
         world_note_lease(s, answer->status == 404 ? NULL : body);
+    if (request_is_single(t) && (answer->status == 200 || answer->status == 404))
+        world_note_single(s, t, answer->status == 200 ? body : NULL);
     if (answer->status == 404 || (strcmp(fake_http_method(t), "DELETE") == 0 && answer->status / 100 == 2))
         world_note_deleted(s, t);
     answer_whole(t, answer, text);
@@ -64,15 +66,22 @@ static void answer_all(struct scenario *s, const struct words *words) {
         last = t;
     for (struct http_transfer *t = fake_http_first(); t; t = fake_http_next(t)) {
         if (fake_http_is_open(t) && fake_http_is_expected(t) && strcmp(fake_http_method(t), words->word[2]) == 0)
-            answer_json(s, t, &answer, object_status(answer.status, NULL));
+            answer_json(s, t, &answer,
+                    answer.status / 100 == 2 && strstr(fake_http_path(t), "/events")
+                            ? json_pack("{s:s}", "kind", "Event")
+                            : object_status(answer.status, NULL));
         if (t == last)
             return; /* what came because of these answers waits for its own */
     }
 }
 
-/* The Lease as it was written, in a new version; and who we are is known from then on. */
+/* What was written, in a new version: an Event, or a Lease, and who we are is known from then on. */
 static json_t *echo_of(struct scenario *s, const struct http_transfer *t, const struct words *words) {
     json_t *object = json_loads(fake_http_body(t), 0, NULL);
+    if (strstr(fake_http_path(t), "/events")) {
+        json_object_set_new(object, "kind", json_string("Event"));
+        return object;
+    }
     const char *version = words_value(words, "rv");
     const char *holder = json_string_value(json_object_get(json_object_get(object, "spec"), "holderIdentity"));
     if (!holder || !version)
@@ -222,11 +231,18 @@ static bool is_in(const json_t *object, const struct http_transfer *t) {
         return false;
     const char *namespace =
             json_string_value(json_object_get(metadata, which == KIND_NAMESPACES ? "name" : "namespace"));
-    char part[300];
-    snprintf(part, sizeof part, which == KIND_NAMESPACES ? "metadata.name%%3D%s" : "/namespaces/%s/",
-            namespace ? namespace : "");
-    bool narrow = strstr(fake_http_path(t), which == KIND_NAMESPACES ? "fieldSelector" : "/namespaces/") != NULL;
-    return !narrow || strstr(fake_http_path(t), part);
+    return request_covers(t, namespace ? namespace : "");
+}
+
+/* The object that a request for a single one is about, or NULL. */
+static json_t *find_single(const struct http_transfer *t, json_t *all) {
+    size_t i;
+    json_t *object;
+    json_array_foreach (all, i, object) {
+        if (is_in(object, t))
+            return object;
+    }
+    return NULL;
 }
 
 /* The Namespaces a and b are there unless the scenario names its own. */
@@ -257,8 +273,17 @@ bool answer_from(struct scenario *s, struct http_transfer *t, json_t *all) {
     else if (kind_of_request(t) == KIND_NONE)
         return false;
     fake_http_expect(t);
+    json_t *single = request_is_single(t) ? find_single(t, all) : NULL;
     if (answer) {
         answer_json(s, t, &ok, answer);
+    } else if (request_is_single(t) && request_is_watch(t)) {
+        fake_http_head(t, &ok);
+        if (single && fake_http_is_open(t))
+            answer_frame(t, "ADDED", single);
+    } else if (request_is_single(t)) {
+        struct fake_answer here = ok;
+        here.status = single ? 200 : 404;
+        answer_json(s, t, &here, single ? json_incref(single) : object_status(404, NULL));
     } else if (request_is_watch(t)) {
         fake_http_head(t, &ok);
         world_replay(s, t);

@@ -7,6 +7,7 @@
 
 #include "base/clock.h"
 #include "base/strbuf.h"
+#include "kube/events.h"
 
 #define HEADERS_MAX 16
 #define HELD_MAX (64u << 20)
@@ -111,6 +112,63 @@ static void leave(struct http_transfer *t) {
     fake_delete_leaves(t);
 }
 
+static int count_open_events(void) {
+    int n = 0;
+    for (struct http_transfer *t = fake_http_first(); t; t = t->next)
+        n += t->open && strstr(t->url, "/apis/events.k8s.io/") != NULL;
+    return n;
+}
+
+static const char *need_text(const json_t *object, const char *key, size_t most, const char *body) {
+    const char *text = json_string_value(json_object_get(object, key));
+    if (!text || !*text || strlen(text) > most)
+        fake_broken("an Event whose %s is not what the API server takes: %s", key, body);
+    return text;
+}
+
+/* What events.k8s.io/v1 validates, and what goes for Events alone. */
+static void check_event(const struct http_request *request) {
+    json_t *body = json_loads(request->body ? request->body : "", JSON_REJECT_DUPLICATES, NULL);
+    const json_t *metadata = json_object_get(body, "metadata"), *series = json_object_get(body, "series");
+    const json_t *regarding = json_object_get(body, "regarding");
+    if (count_open_events() >= EVENTS_IN_FLIGHT_MAX)
+        fake_broken("more than %d Events under way", EVENTS_IN_FLIGHT_MAX);
+    if (request->may_send || request->lane != HTTP_LANE_SHARED || request->timeout_ms > EVENTS_TIMEOUT_MS)
+        fake_broken("an Event that others may wait for: %s", request->url);
+    if (series && (json_integer_value(json_object_get(series, "count")) < 2 ||
+                          strlen(need_text(series, "lastObservedTime", 27, request->body)) != 27))
+        fake_broken("an Event with a series that the API server does not take: %s", request->body);
+    if (strcmp(request->method, "PATCH") == 0) {
+        bool merges = false;
+        for (int i = 0; request->headers[i]; i++)
+            merges = merges || strcmp(request->headers[i], "Content-Type: application/merge-patch+json") == 0;
+        if (!merges || !series || json_object_size(body) != 1)
+            fake_broken("a PATCH of an Event that is not a merge patch of its series: %s", request->body);
+        json_decref(body);
+        return;
+    }
+    char path[300];
+    const char *namespace = need_text(metadata, "namespace", 63, request->body);
+    const char *about = json_string_value(json_object_get(regarding, "namespace"));
+    snprintf(path, sizeof path, "/apis/events.k8s.io/v1/namespaces/%s/events", namespace);
+    if (strcmp(request->method, "POST") != 0 || !strstr(request->url, path) ||
+            strcmp(about ? about : "default", namespace) != 0)
+        fake_broken("an Event that is not where it belongs: %s %s", request->url, request->body);
+    if (strlen(need_text(body, "eventTime", 27, request->body)) != 27)
+        fake_broken("an Event whose eventTime is no MicroTime: %s", request->body);
+    need_text(metadata, "name", 253, request->body);
+    need_text(body, "reportingController", 317, request->body);
+    need_text(body, "reportingInstance", 128, request->body);
+    need_text(body, "reason", 128, request->body);
+    need_text(body, "action", 128, request->body);
+    need_text(body, "note", 1024, request->body);
+    need_text(body, "type", 7, request->body);
+    need_text(regarding, "kind", 63, request->body);
+    need_text(regarding, "apiVersion", 63, request->body);
+    need_text(regarding, "name", 253, request->body);
+    json_decref(body);
+}
+
 static void check_watch(const struct http_request *request) {
     const char *seconds = strstr(request->url, "timeoutSeconds=");
     long timeout_s = seconds ? strtol(seconds + strlen("timeoutSeconds="), NULL, 10) : 0;
@@ -167,6 +225,8 @@ struct http_transfer *http_start(struct http *http, const struct http_request *r
         check_delete(request->body, "is made");
     if (strstr(request->url, "watch=true"))
         check_watch(request);
+    if (strstr(request->url, "/apis/events.k8s.io/"))
+        check_event(request);
     if (!(t->deadline = loop_timer_create(http->loop, on_deadline, t, err)) ||
             !(t->flush = loop_timer_create(http->loop, on_flush, t, err)))
         fake_broken("out of memory");

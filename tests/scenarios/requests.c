@@ -25,12 +25,22 @@ static bool ends_in(const char *path, size_t len, const char *end) {
     return len >= n && strncmp(path + len - n, end, n) == 0;
 }
 
+bool request_is_single(const struct http_transfer *transfer) {
+    const char *path = fake_http_path(transfer), *const starts[] = {"/api/v1/namespaces/", "/api/v1/watch/namespaces/"};
+    for (int i = 0; i < 2; i++) {
+        size_t len = strlen(starts[i]);
+        if (strncmp(path, starts[i], len) == 0 && !strchr(path + len, '/'))
+            return strcmp(fake_http_method(transfer), "GET") == 0 && strcmp(path + len, "kube-system") != 0;
+    }
+    return false;
+}
+
 int kind_of_request(const struct http_transfer *transfer) {
     const char *path = fake_http_path(transfer);
     size_t len = strcspn(path, "?");
     if (strcmp(fake_http_method(transfer), "GET") != 0)
         return KIND_NONE;
-    if (ends_in(path, len, "/api/v1/namespaces"))
+    if (ends_in(path, len, "/api/v1/namespaces") || request_is_single(transfer))
         return KIND_NAMESPACES;
     return ends_in(path, len, "/cronjobs") ? KIND_CRONJOBS : ends_in(path, len, "/jobs") ? KIND_JOBS : KIND_NONE;
 }
@@ -49,9 +59,8 @@ bool request_covers(const struct http_transfer *transfer, const char *namespace)
     if (!namespace)
         return true;
     if (kind_of_request(transfer) == KIND_NAMESPACES) {
-        snprintf(part, sizeof part, "metadata.name%%3D%s", namespace);
-        const char *at = strstr(path, part);
-        return !strstr(path, "fieldSelector") || (at && strchr("&", at[strlen(part)]));
+        snprintf(part, sizeof part, "/namespaces/%s", namespace);
+        return !request_is_single(transfer) || ends_in(path, strcspn(path, "?"), part);
     }
     snprintf(part, sizeof part, "/namespaces/%s/", namespace);
     return !strstr(path, "/namespaces/") || strstr(path, part);
@@ -112,10 +121,47 @@ static bool is_lease(const struct scenario *s, const struct http_transfer *t, co
     return same;
 }
 
+static bool is_wanted_text(const char *wanted, const json_t *text) {
+    return !wanted || (json_is_string(text) && fnmatch(wanted, json_string_value(text), 0) == 0);
+}
+
+/* event POST [reason=R] [type=T] [on=KIND/NAME] [in=NS] [note=GLOB] [count=N]; event PATCH [on=KIND/NAME] [in=NS]
+ * [count=N]
+ */
+static bool is_event(const struct scenario *s, const struct http_transfer *t, const struct words *words, int first) {
+    const char *method = words_need(s, words, first + 1, "POST or PATCH"), *on = words_value(words, "on");
+    const char *namespace = words_value(words, "in"), *count = words_value(words, "count");
+    const char *slash = on ? strchr(on, '/') : NULL;
+    char path[300];
+    snprintf(path, sizeof path, "/apis/events.k8s.io/v1/namespaces/%s/events*", namespace ? namespace : "*");
+    if (strcmp(method, fake_http_method(t)) != 0 || fnmatch(path, fake_http_path(t), 0) != 0)
+        return false;
+    json_t *body = json_loads(fake_http_body(t), 0, NULL);
+    const json_t *regarding = json_object_get(body, "regarding");
+    const json_t *seen = json_object_get(json_object_get(body, "series"), "count");
+    char kind[64], part[300];
+    snprintf(kind, sizeof kind, "%.*s", slash ? (int)(slash - on) : 1, slash ? on : "*");
+    snprintf(part, sizeof part, "/events/%s.", slash ? slash + 1 : "");
+    bool same = !count || words_number(s, count) == (json_is_integer(seen) ? json_integer_value(seen) : 1);
+    if (strcmp(method, "PATCH") == 0)
+        same = same && (!slash || strstr(fake_http_path(t), part));
+    else
+        same = same &&
+               (!slash || (is_wanted_text(kind, json_object_get(regarding, "kind")) &&
+                                  is_wanted_text(slash + 1, json_object_get(regarding, "name")))) &&
+               is_wanted_text(words_value(words, "reason"), json_object_get(body, "reason")) &&
+               is_wanted_text(words_value(words, "type"), json_object_get(body, "type")) &&
+               is_wanted_text(words_value(words, "note"), json_object_get(body, "note"));
+    json_decref(body);
+    return same;
+}
+
 bool request_is(const struct scenario *s, const struct http_transfer *t, const struct words *words, int first) {
     const char *method = words_need(s, words, first, "what is expected");
     if (strcmp(method, "lease") == 0)
         return is_lease(s, t, words, first);
+    if (strcmp(method, "event") == 0)
+        return is_event(s, t, words, first);
     bool watch = strcmp(method, "watch") == 0;
     if (watch || strcmp(method, "list") == 0)
         return is_list_or_watch(s, t, words, first, watch);

@@ -92,6 +92,8 @@ void world_put(struct scenario *s, json_t *object);
 void world_note(struct scenario *s, int kind, const char *type, json_t *object);
 /* The items are the answer to this list. */
 void world_note_list(struct scenario *s, const struct http_transfer *list, const char *version);
+/* The object that this GET is about, as it was answered; NULL: there is none. */
+void world_note_single(struct scenario *s, const struct http_transfer *get, json_t *object);
 /* The items were for an answer that was not given: then they come as events. */
 void world_take_items(struct scenario *s);
 /* The Job that this request is about, if it is about one, is no more. */
@@ -143,6 +145,8 @@ int kind_of_name(const char *name);
 int kind_of_object(const json_t *object);
 /* Of a list or watch of all or of one Namespace; KIND_NONE for other requests. */
 int kind_of_request(const struct http_transfer *transfer);
+/* The GET or the watch of a single object: a Namespace of a list. */
+bool request_is_single(const struct http_transfer *transfer);
 /* Whether a list or watch takes in the objects of this Namespace. */
 bool request_covers(const struct http_transfer *transfer, const char *namespace);
 bool request_has_parameter(const struct http_transfer *transfer, const char *key, const char *value);

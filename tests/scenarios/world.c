@@ -154,6 +154,16 @@ void world_note_list(struct scenario *s, const struct http_transfer *list, const
                 s->events, json_pack("{s:i, s:s, s:s}", "kind", kind, "type", "BOOKMARK", "version", version));
 }
 
+void world_note_single(struct scenario *s, const struct http_transfer *get, json_t *object) {
+    for (size_t i = json_array_size(s->world); i-- > 0;) {
+        const json_t *known = json_array_get(s->world, i);
+        if (kind_of_object(known) == kind_of_request(get) &&
+                request_covers(get, text_of(json_object_get(known, "metadata"), "name")))
+            json_array_remove(s->world, i);
+    }
+    world_put(s, object);
+}
+
 /* The event after which this watch resumes: of that kind, the last that has its resourceVersion. */
 static size_t find_start(const struct scenario *s, const struct http_transfer *t) {
     size_t n = json_array_size(s->events);
@@ -167,7 +177,22 @@ static size_t find_start(const struct scenario *s, const struct http_transfer *t
     return n;
 }
 
+/* Of a single object: what there is. */
+static void replay_single(struct scenario *s, struct http_transfer *t) {
+    size_t i;
+    json_t *object;
+    json_array_foreach (s->world, i, object) {
+        if (kind_of_object(object) == kind_of_request(t) && fake_http_is_open(t) &&
+                request_covers(t, text_of(json_object_get(object, "metadata"), "name")))
+            answer_frame(t, "ADDED", object);
+    }
+}
+
 void world_replay(struct scenario *s, struct http_transfer *t) {
+    if (request_is_single(t)) {
+        replay_single(s, t);
+        return;
+    }
     size_t n = json_array_size(s->events);
     for (size_t i = find_start(s, t); s->events && i < n && fake_http_is_open(t); i++) {
         const json_t *event = json_array_get(s->events, i);
@@ -289,6 +314,10 @@ static bool answer_one(struct scenario *s, struct http_transfer *t, bool deletes
     }
     if (strstr(fake_http_path(t), "/leases")) {
         answer_lease(s, t);
+        return true;
+    }
+    if (strstr(fake_http_path(t), "/apis/events.k8s.io/")) {
+        answer(t, 200, json_pack("{s:s}", "kind", "Event"));
         return true;
     }
     if (answer_from(s, t, s->world))

@@ -377,6 +377,10 @@ START_TEST(times_are_shown_in_utc_with_milliseconds_only_where_there_are_some) {
     ck_assert_str_eq(timestamp_format(TIME_NONE, buf), "");
     ck_assert_str_eq(timestamp_format(INT64_MAX, buf), "");
     ck_assert_str_eq(timestamp_format(INT64_MIN + 1, buf), "");
+    ck_assert_str_eq(timestamp_format_micro(1767323045000, buf), "2026-01-02T03:04:05.000000Z");
+    ck_assert_str_eq(timestamp_format_micro(1767323045067, buf), "2026-01-02T03:04:05.067000Z");
+    ck_assert_str_eq(timestamp_format_micro(-1, buf), "1969-12-31T23:59:59.999000Z");
+    ck_assert_str_eq(timestamp_format_micro(INT64_MAX, buf), "");
 }
 END_TEST
 

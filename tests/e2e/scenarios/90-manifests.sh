@@ -1,0 +1,198 @@
+# shellcheck shell=bash
+# The manifests, as somebody would apply them: the binary under their own ServiceAccount, with their configuration and the
+# arguments of their Deployment, does its work, uses each right that they give, and has no other.
+
+readonly ACCOUNT=system:serviceaccount:sexton:sexton
+
+# installed FOLDER [CHANGES]: manifests/FOLDER is applied, and sexton, sexton_start and their like are what runs in its Pod.
+# Two things cannot be as they are there: where the register is, and the port.
+installed() {
+	manifests_apply "$1"
+	api GET /api/v1/namespaces/sexton/configmaps/sexton | jq -r '.data["sexton.ini"]' >"$SCENARIO_DIR/config.ini"
+	api POST /api/v1/namespaces/sexton/serviceaccounts/sexton/token \
+		'{"apiVersion": "authentication.k8s.io/v1", "kind": "TokenRequest", "spec": {"expirationSeconds": 3600}}' | jq -rj .status.token >"$SCENARIO_DIR/token"
+	network_start installed
+	API=https://127.0.0.1:${NETWORK_PORT[installed]} KUBECONFIG_NAMESPACE=sexton kubeconfig_write "$(kubeconfig_of installed)" "{token: \"$(<"$SCENARIO_DIR/token")\"}"
+	SEXTON_AS=$ACCOUNT SEXTON_VIA=installed
+	PORT=$(free_ports 1)
+	LISTEN=(--listen "127.0.0.1:$PORT")
+	"$SEXTON" run --help | grep -q -- --listen || { LISTEN=(); sed -i '/^\[serve/,$d' "$SCENARIO_DIR/config.ini"; } # XXX
+}
+# sexton_start for it
+installed_start() {
+	local args watches
+	mapfile -t args < <(api GET /apis/apps/v1/namespaces/sexton/deployments/sexton | jq -r --arg config "$SCENARIO_DIR/config.ini" \
+		'.spec.template.spec.containers[0].args[] | if . == "/etc/sexton/sexton.ini" then $config else . end')
+	watches=$(audit_requests "$ACCOUNT" | grep -c '^watch jobs' || true)
+	"$SEXTON" "${args[@]}" --kubeconfig "$(kubeconfig_of installed)" --store "sqlite:$SCENARIO_DIR/history.db" "${LISTEN[@]}" >>"$SCENARIO_DIR/run.log" 2>&1 </dev/null &
+	SEXTON_PID=$!
+	echo "$SEXTON_PID" >>"$SCENARIO_DIR/pids"
+	wait_until 20 "sexton to watch Jobs" sexton_watches_again "$((watches + 1))"
+}
+installed_check() { sexton check --store "sqlite:$SCENARIO_DIR/history.db" "$@"; }
+
+# ---------------------------------------------------------------- rights
+
+# Those that the manifests give, a line each of JSON: the role's path, the rule's and the verb's place in it, and what it is.
+rights() {
+	jq -c 'select(.kind == "ClusterRole" or .kind == "Role") | .metadata.namespace as $namespace |
+		"/apis/rbac.authorization.k8s.io/v1/\(if $namespace then "namespaces/\($namespace)/roles" else "clusterroles" end)/\(.metadata.name)" as $path |
+		.rules | to_entries[] | .key as $rule | .value | .resourceNames as $names | .apiGroups[] as $group | .resources[] as $resource | .verbs[] as $verb |
+		{$path, $rule, $namespace, $group, $resource, $verb, $names}' "$E2E/manifests.json"
+}
+readonly RIGHT_TEXT='"\(.verb) \(.resource)\(if .group == "" then "" else "." + .group end)\(if .names then " " + (.names | join(",")) else "" end)\(if .namespace then " in " + .namespace else "" end)"'
+
+# requests_and_rights: each request of the account since the mark, and the right that it took; and each right with how often
+# it was used. Lines of: requests, then "used N RIGHT".
+rights_used() {
+	rights | jq -s . >"$SCENARIO_DIR/rights.json"
+	audit_filter "$ACCOUNT" 'select(if .verb == "watch" then .stage == "RequestReceived" else .stage == "ResponseComplete" end)' | jq -rn --slurpfile rights "$SCENARIO_DIR/rights.json" '
+		[inputs | select(.objectRef.apiGroup != "authorization.k8s.io") |
+			if .objectRef then {verb, group: (.objectRef.apiGroup // ""), resource: .objectRef.resource, name: .objectRef.name, namespace: .objectRef.namespace, subresource: .objectRef.subresource, code: .responseStatus.code}
+			else {verb, url: .requestURI, code: .responseStatus.code} end] as $requests |
+		[$requests[] | . as $request | if .url then {request: ., discovery: (.verb == "get" and (.url | test("^/(api|apis|version)(/(batch|coordination.k8s.io|events.k8s.io)(/v1(beta1)?)?)?$")))} else
+			{request: ., right: first($rights[0] | to_entries[] | select(.value | .verb == $request.verb and .group == $request.group and .resource == $request.resource and
+				$request.subresource == null and (.namespace == null or .namespace == $request.namespace) and (.names == null or (.names | index([$request.name])))).key)} end] as $judged |
+		($judged[] | select(.request.code == 403 or (.right == null and .discovery != true)) | "not granted: \(.request | tostring)"),
+		($rights[0] | to_entries[] | . as $right | "used \([$judged[] | select(.right == $right.key)] | length) \(.value | '"$RIGHT_TEXT"')")'
+}
+# expect_rights: what was asked for is what the manifests give, no more and no less
+expect_rights() {
+	local used
+	used=$(rights_used | sort | uniq)
+	expect_eq "requests beyond what is granted" "" "$(grep -v '^used ' <<<"$used" || true)"
+	expect_eq "rights that nothing uses" "" "$(grep '^used 0 ' <<<"$used" || true)"
+	note "$(grep -c '^used' <<<"$used") rights, each used: $(sed -E 's/^used ([0-9]+) (.*)/\2 \1/' <<<"$used" | paste -sd , | sed 's/,/, /g')"
+}
+
+# expect_check_names_each_right [CHECK-ARGS...]: with all of them, check is content. Without one, it names that one.
+expect_check_names_each_right() {
+	local right what began role changed=''
+	began=$(now_ms)
+	wait_until 5 "check to be content" check_is "" "$@"
+	while read -r right; do
+		what=$(jq -r "$RIGHT_TEXT" <<<"$right")
+		role=$(jq -r .path <<<"$right")
+		[[ -z $changed || $changed == "$role" ]] || rights_restore "$changed"
+		changed=$role
+		rights_of "$role" | jq -c --argjson without "$right" '.rules |= [to_entries[] | if .key == $without.rule then .value as $rule |
+			($rule | .verbs -= [$without.verb]), ($rule | .resources -= [$without.resource] | .verbs = [$without.verb]) else .value end | select((.verbs | length) > 0 and (.resources | length) > 0)]' |
+			rights_put "$role"
+		wait_until 5 "check to miss only \"$what\"" check_is "$what" "$@"
+	done < <(rights)
+	rights_restore "$changed"
+	wait_until 5 "check to be content again" check_is "" "$@"
+	note "$(rights | wc -l) rights taken away one by one in $(($(now_ms) - began)) ms"
+}
+rights_of() { # rights_of PATH: the role there, as the manifests have it
+	jq -c --arg path "$1" 'select(.kind == "ClusterRole" or .kind == "Role") | .metadata as $role |
+		select($path | endswith("\(if $role.namespace then "/namespaces/\($role.namespace)/roles" else "/clusterroles" end)/\($role.name)"))' "$E2E/manifests.json"
+}
+rights_put() { api PUT "$1" "$(cat)" >/dev/null; }
+rights_restore() { rights_of "$1" | rights_put "$1"; }
+# check_is MISSING [CHECK-ARGS...]: it says that this right is missing, and no other; "" for none
+check_is() {
+	local rc=0 missing
+	installed_check "${@:2}" >"$SCENARIO_DIR/check.out" 2>&1 || rc=$?
+	missing=$(sed -nE 's/^(missing|failed) +(([^: ]| [^: ])*).*/\2/p' "$SCENARIO_DIR/check.out")
+	[[ $missing == "$1" && $rc == "${1:+1}" || $missing == "$1" && -z $1 && $rc == 0 ]]
+}
+
+# What the account may do in a Namespace, according to the API server itself, is what the manifests give; beside what everybody may.
+expect_nothing_else() {
+	local namespace
+	for namespace in "$@"; do
+		expect_eq "asking for the rights in $namespace" 201 "$(as_account POST /apis/authorization.k8s.io/v1/selfsubjectrulesreviews "$SCENARIO_DIR/rules-$namespace.json" \
+			"{\"apiVersion\": \"authorization.k8s.io/v1\", \"kind\": \"SelfSubjectRulesReview\", \"spec\": {\"namespace\": \"$namespace\"}}")"
+		diff -u <(rights | jq -r --arg namespace "$namespace" 'select(.namespace == null or .namespace == $namespace) | .namespace = null | '"$RIGHT_TEXT" | sort) \
+			<(jq -r '.status | (.incomplete | select(. != false)), (.resourceRules[] | .resourceNames as $names | .apiGroups[] as $group | .resources[] as $resource | .verbs[] as $verb | {$group, $resource, $verb, $names, namespace: null} |
+				select(.group | IN("authorization.k8s.io", "authentication.k8s.io") | not) | '"$RIGHT_TEXT"')' "$SCENARIO_DIR/rules-$namespace.json" | sort) || fail "its rights in $namespace are others"
+	done
+}
+as_account() { # as_account METHOD PATH ANSWER [BODY]: with its token; prints the status
+	curl -s -o "$3" -w '%{http_code}' --cacert "$E2E/tls/ca.crt" -H "Authorization: Bearer $(<"$SCENARIO_DIR/token")" -X "$1" \
+		-H 'Content-Type: application/json' ${4:+--data-binary "$4"} "$API$2"
+}
+expect_refused() { expect_eq "$1 $2" 403 "$(as_account "$1" "$2" "$SCENARIO_DIR/refused.json" "${3:-}")"; }
+expect_others_refused() { # expect_others_refused NAMESPACE: where it looks after Jobs
+	local ns=/api/v1/namespaces/$1 job='{"apiVersion": "batch/v1", "kind": "Job", "metadata": {"name": "x"}}'
+	expect_refused GET "$ns/secrets"
+	expect_refused GET "$ns/pods"
+	expect_refused GET "$ns/configmaps"
+	expect_refused GET "$ns/events"
+	expect_refused GET /api/v1/namespaces/sexton/configmaps/sexton
+	expect_refused GET /api/v1/namespaces/sexton/secrets
+	expect_refused DELETE "$ns/pods/x"
+	expect_refused DELETE "$ns"
+	expect_refused POST "$(jobs_path "$1")" "$job"
+	expect_refused PUT "$(jobs_path "$1" x)" "$job"
+	expect_refused PUT "$(jobs_path "$1" x)/status" "$job"
+	expect_refused DELETE "$(jobs_path "$1")" # all of them
+	expect_refused DELETE "/apis/$CRONJOB_API/namespaces/$1/cronjobs/x"
+	expect_refused GET "/apis/apps/v1/namespaces/sexton/deployments"
+	expect_refused GET /api/v1/nodes
+	expect_refused GET /apis/coordination.k8s.io/v1/namespaces/sexton/leases
+	expect_refused PUT /apis/coordination.k8s.io/v1/namespaces/sexton/leases/other '{"apiVersion": "coordination.k8s.io/v1", "kind": "Lease", "metadata": {"name": "other"}}'
+	expect_refused DELETE /apis/coordination.k8s.io/v1/namespaces/sexton/leases/sexton
+	expect_refused POST /apis/coordination.k8s.io/v1/namespaces/kube-system/leases '{"apiVersion": "coordination.k8s.io/v1", "kind": "Lease", "metadata": {"name": "sexton"}}'
+	expect_refused POST /api/v1/namespaces/sexton/serviceaccounts/sexton/token '{"apiVersion": "authentication.k8s.io/v1", "kind": "TokenRequest", "spec": {}}'
+	expect_refused POST /apis/rbac.authorization.k8s.io/v1/clusterrolebindings '{"apiVersion": "rbac.authorization.k8s.io/v1", "kind": "ClusterRoleBinding", "metadata": {"name": "x"},
+		"roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": "cluster-admin"}, "subjects": []}'
+}
+
+# ---------------------------------------------------------------- the work
+
+# some_jobs NAMESPACE: 20 that succeed, 4 that fail, one that is held, one that runs
+some_jobs() {
+	jobs_create "$1" ok 20
+	jobs_create "$1" bad 4
+	job_create "$1" held '{"annotations": {"sexton.dev/hold": "true"}}'
+	job_create "$1" running
+	jobs_finish "$1" ok 20 Complete
+	jobs_finish "$1" bad 4 Failed
+	job_finish "$1" held Complete
+}
+some_jobs_are_left() { [[ $(jobs_list "$1" | cut -f 3 | sed 's/-.*//' | sort | uniq -c | awk '{print $2, $1}' | paste -sd ' ') == "bad 4 held 1 running 1" ]]; }
+expect_work_done() { # expect_work_done NAMESPACE...
+	local namespace
+	for namespace in "$@"; do wait_until 20 "policy to be carried out in $namespace" some_jobs_are_left "$namespace"; done
+	wait_until 5 "that to be recorded" deleted_count_is $((20 * $#))
+	expect_eq "on record" "$(for namespace in "$@"; do printf '%s\n' "$namespace Failed kept 4" "$namespace Succeeded deleted 20" "$namespace Succeeded kept 1"; done | sort)" \
+		"$(register "SELECT namespace || ' ' || outcome || ' ' || iif(delete_state = 'deleted', 'deleted', 'kept') AS what, count(*) FROM runs GROUP BY what ORDER BY what" | tr '\t' ' ')"
+}
+# The answer to a DELETE is lost: it has to look what became of the Job. Again, until one was under way.
+lose_an_answer() { # lose_an_answer NAMESPACE
+	local round
+	for round in 1 2 3 4 5 6; do
+		jobs_create "$1" "lost$round" 300
+		jobs_finish "$1" "lost$round" 300 Complete
+		wait_until 20 "DELETEs" audit_has_deletes "lost$round"
+		network_cut installed
+		sleep 0.2
+		network_heal installed
+		wait_until 60 "all to be deleted in the end" jobs_count_is "$1" "$2"
+		! audit_requests "$ACCOUNT" | grep -q '^get jobs ' || return 0
+	done
+	fail "no answer was lost in $round rounds"
+}
+audit_has_deletes() { audit_deletes "$ACCOUNT" | grep -qF "$1"; }
+
+scenario_the_base_does_its_work_and_uses_each_right_that_it_has() {
+	namespaces_create base-work
+	installed base
+	audit_mark
+	installed_start
+	some_jobs base-work
+	expect_work_done base-work
+	lose_an_answer base-work 6
+	sexton_stop
+	expect_rights
+}
+
+scenario_the_base_gives_nothing_that_is_not_needed() {
+	namespaces_create base-rights
+	installed base
+	expect_nothing_else sexton base-rights kube-system default
+	expect_others_refused base-rights
+	expect_check_names_each_right
+}
