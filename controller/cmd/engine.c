@@ -13,6 +13,7 @@
 #include "base/text.h"
 #include "cmd/announce.h"
 #include "cmd/feeds.h"
+#include "cmd/rights.h"
 #include "history/writer.h"
 #include "jobs/meters.h"
 #include "kube/client.h"
@@ -40,7 +41,7 @@ struct engine {
     struct loop *loop;
     struct config *config;
     const struct kube_config *kube_config;
-    bool dry_run, one_pass;
+    bool dry_run, one_pass, ask_rights;
     struct engine_handler handler;
 
     struct client *client;
@@ -50,6 +51,7 @@ struct engine {
     struct feeds *feeds;
     struct announce *announce; /* NULL: no Kubernetes Events */
     struct lease *lease;       /* NULL: none is needed */
+    struct rights *rights;     /* NULL: nobody reads of it */
     struct request *requests;
     struct meters meters;
 
@@ -60,6 +62,9 @@ struct engine {
     const char *lease_namespace;
     bool lease_is_over; /* it was given back, or there was none */
     struct error why;   /* finished: ERROR_NONE when all went well */
+    bool connected;
+    char connect_why[ERROR_TEXT_MAX]; /* discovery failed last; "" not yet */
+    char store_why[ERROR_TEXT_MAX];   /* the register cannot be written; "" it can */
 };
 
 /* ---- ports of the reconciler ---- */
@@ -180,6 +185,7 @@ static void on_refused(void *arg, const struct history_request *request, const c
 static void on_store_failing(void *arg, const char *why) {
     struct engine *e = arg;
     reconcile_set_recording(e->reconcile, why == NULL);
+    snprintf(e->store_why, sizeof e->store_why, "%s", why ? why : "");
     if (why && e->one_pass)
         loop_timer_start(e->store_timer, PASS_STORE_GRACE_MS);
     else
@@ -411,6 +417,7 @@ static void on_discovered(
         void *arg, const struct discovered *discovered, const struct error *why, int64_t retry_in_ms) {
     struct engine *e = arg;
     if (!discovered) {
+        snprintf(e->connect_why, sizeof e->connect_why, "%s", why->text);
         log_error("the API server does not answer as it should", log_text("server", e->kube_config->server),
                 log_text("error", why->text),
                 retry_in_ms >= 0 ? log_duration("retry_in", retry_in_ms) : log_text("given_up", "true"));
@@ -422,6 +429,7 @@ static void on_discovered(
         return;
     }
     e->discovered = *discovered;
+    e->connected = true;
     announce_set_cronjob_version(e->announce, e->discovered.cronjob_version);
     log_info("connected", log_text("server", e->kube_config->server), log_text("version", discovered->server_version),
             log_text("cluster", discovered->cluster), log_text("cronjobs", discovered->cronjob_version));
@@ -432,7 +440,15 @@ static void on_discovered(
     if (start_feeds(e, &err) < 0) {
         log_error("cannot start", log_text("error", err.text));
         finish(e, &err);
+    } else if (e->rights) {
+        rights_start(e->rights);
     }
+}
+
+static void on_forbidden(void *arg) {
+    struct engine *e = arg;
+    if (e->rights)
+        rights_suspect(e->rights);
 }
 
 static void on_timer(void *arg) {
@@ -502,7 +518,7 @@ static int build(struct engine *e, struct error *err) {
             .submit = e->dry_run ? NULL : submit,
             .wake = wake,
             .tell = tell};
-    const struct client_handler client_handler = {.arg = e, .date = on_date};
+    const struct client_handler client_handler = {.arg = e, .date = on_date, .forbidden = on_forbidden};
     const struct writer_settings writer_settings = {.location = config->store, .retention_ms = config->retention_ms};
     const struct writer_handler writer_handler = {.arg = e,
             .durable = on_durable,
@@ -524,6 +540,10 @@ static int build(struct engine *e, struct error *err) {
     const struct feeds_settings feeds_settings = {.config = config, .reconcile = e->reconcile, .one_pass = e->one_pass};
     if (create_announce(e, err) < 0 || !(e->feeds = feeds_create(e->loop, &feeds_settings, &feeds_handler, err)))
         return -1;
+    const struct permissions_settings rights = {
+            .config = config, .kube_config = e->kube_config, .dry_run = e->dry_run, .pace_ms = RIGHTS_PACE_MS};
+    if (e->ask_rights && !(e->rights = rights_create(e->loop, e->client, &rights, err)))
+        return -1;
     if (e->dry_run)
         return 0;
     if (config->leader_elect && create_lease(e, err) < 0)
@@ -544,6 +564,7 @@ int engine_create(struct loop *loop, const struct engine_settings *settings, con
     e->kube_config = settings->kube_config;
     e->dry_run = settings->dry_run;
     e->one_pass = settings->one_pass;
+    e->ask_rights = settings->ask_rights;
     e->handler = *handler;
     meters_init(&e->meters);
     if (build(e, err) < 0) {
@@ -559,6 +580,7 @@ int engine_destroy(struct engine *e) {
         return 0;
     discovery_destroy(e->discovery);
     lease_destroy(e->lease);
+    rights_destroy(e->rights);
     feeds_destroy(e->feeds);
     announce_destroy(e->announce);
     e->announce = NULL; /* what is durable yet is no news any more */
@@ -636,6 +658,38 @@ struct reconcile_counts engine_count(const struct engine *e) {
 
 bool engine_is_synced(const struct engine *e) {
     return feeds_is_synced(e->feeds);
+}
+
+static enum health_lease lease_state(const struct engine *e) {
+    if (!e->lease)
+        return HEALTH_LEASE_UNNEEDED;
+    if (reconcile_leads(e->reconcile))
+        return HEALTH_LEASE_OURS;
+    if (!lease_is_known(e->lease))
+        return HEALTH_LEASE_UNKNOWN;
+    return *lease_holder(e->lease) ? HEALTH_LEASE_OTHERS : HEALTH_LEASE_FREE;
+}
+
+struct health_facts engine_health(const struct engine *e) {
+    struct health_facts facts = {.stopping = e->stopping,
+            .dry_run = e->dry_run,
+            .connected = e->connected,
+            .connect_why = e->connect_why,
+            .store_why = e->store_why,
+            .store_busy_ms = e->writer ? writer_busy_ms(e->writer) : 0,
+            .lease = lease_state(e),
+            .lease_holder = e->lease ? lease_holder(e->lease) : "",
+            .lease_why = "",
+            .rights_missing = "",
+            .rights_optional = "",
+            .rights_unknown = ""};
+    facts.api_silent_ms = client_silent_ms(e->client, &facts.api_why);
+    if (e->lease)
+        facts.lease_failing_ms = lease_failing_ms(e->lease, &facts.lease_why);
+    if (e->rights)
+        rights_tell_health(e->rights, &facts);
+    feeds_tell_health(e->feeds, &facts);
+    return facts;
 }
 
 const char *engine_waits_for(const struct engine *e) {

@@ -209,6 +209,17 @@ static bool wait_to_retry(struct writer *writer, int64_t wait_ms) {
     return !writer->stop || !knew || writer_mono_ms() < writer->stop_by_mono;
 }
 
+/* Mutex is held before and after, not in between. */
+static void go_to_disk(struct writer *writer) {
+    writer->busy_since_mono = writer_mono_ms();
+    pthread_mutex_unlock(&writer->mutex);
+}
+
+static void come_back(struct writer *writer) {
+    pthread_mutex_lock(&writer->mutex);
+    writer->busy_since_mono = 0;
+}
+
 /* Called and returns with mutex held. Until all of the batch is on disk or refused, or the time is over. */
 static void write_batch(struct writer *writer, struct writer_chain *batch) {
     int64_t wait_ms = RETRY_FIRST_MS;
@@ -216,13 +227,13 @@ static void write_batch(struct writer *writer, struct writer_chain *batch) {
         const struct history_request *refused;
         struct error err = {0};
         const char *cluster = writer->cluster;
-        pthread_mutex_unlock(&writer->mutex);
+        go_to_disk(writer);
         pthread_mutex_lock(&writer->store_mutex);
         int result = try_batch(writer, cluster, batch, &refused, &err);
         pthread_mutex_unlock(&writer->store_mutex);
         if (refused)
             refuse(writer, batch, refused, &err);
-        pthread_mutex_lock(&writer->mutex);
+        come_back(writer);
         if (result == 0) {
             tell_failure(writer, NULL);
             writer->check_wait_ms = writer->check_every_ms;
@@ -242,7 +253,7 @@ static void write_batch(struct writer *writer, struct writer_chain *batch) {
 /* Called and returns with mutex held. Nothing is to be written just now: is what was written still there? */
 static void check_store(struct writer *writer) {
     struct error err = {0};
-    pthread_mutex_unlock(&writer->mutex);
+    go_to_disk(writer);
     pthread_mutex_lock(&writer->store_mutex);
     int result = writer->store ? history_check(writer->store, &err) : open_store(writer, &err);
     struct history_size size = {0};
@@ -251,7 +262,7 @@ static void check_store(struct writer *writer) {
     if (writer->store)
         history_measure(writer->store, &size);
     pthread_mutex_unlock(&writer->store_mutex);
-    pthread_mutex_lock(&writer->mutex);
+    come_back(writer);
     if (result == 0)
         writer->size = size;
     tell_failure(writer, result < 0 ? &err : NULL);
@@ -270,13 +281,13 @@ static void prune_step(struct writer *writer) {
     /* The time that has passed on both clocks: one that was set wrong must not cost years of records. */
     int64_t now_ms = skew_safe_now(&writer->skew, clock_wall_ms(), clock_mono_ms());
     int64_t before_ms = now_ms - writer->retention_ms, began_mono = writer_mono_ms();
-    pthread_mutex_unlock(&writer->mutex);
+    go_to_disk(writer);
     pthread_mutex_lock(&writer->store_mutex);
     struct error err = {0};
     if (writer->store)
         result = history_prune(writer->store, before_ms, limit, &pruned, &err);
     pthread_mutex_unlock(&writer->store_mutex);
-    pthread_mutex_lock(&writer->mutex);
+    come_back(writer);
     if (result < 0 && strcmp(err.text, writer->prune_failure.text) != 0) {
         writer->prune_failure_told = false;
         loop_wake_send(writer->wake);

@@ -32,6 +32,8 @@ struct client {
     struct client_call *calls;
     struct loop_timer *failures; /* calls that failed before they were sent are told so from the loop */
     struct client_stats stats;
+    int64_t silent_since_ms; /* monotonic: the first request in a row that had no answer; 0: none */
+    char silent_why[ERROR_TEXT_MAX];
 };
 
 struct client_call {
@@ -159,6 +161,25 @@ static void count(struct client_call *call, int status, bool withheld) {
     call->counted = true;
 }
 
+/* failure NULL: there was one. */
+static void note_answer(struct client *client, const char *failure) {
+    if (!failure) {
+        client->silent_since_ms = 0;
+        return;
+    }
+    if (!client->silent_since_ms)
+        client->silent_since_ms = clock_mono_ms();
+    snprintf(client->silent_why, sizeof client->silent_why, "%s", failure);
+}
+
+int64_t client_silent_ms(const struct client *client, const char **ret_why) {
+    *ret_why = client->silent_why;
+    if (!client->silent_since_ms)
+        return 0;
+    int64_t ms = clock_mono_ms() - client->silent_since_ms;
+    return ms > 0 ? ms : 1;
+}
+
 static void finish(struct client_call *call, const struct client_answer *answer) {
     void (*done)(void *, const struct client_answer *) = call->done;
     void *arg = call->arg;
@@ -184,6 +205,7 @@ static void tell_failures(void *arg) {
     char message[ERROR_TEXT_MAX];
     snprintf(message, sizeof message, "%s", strbuf_text(&call->collected));
     count(call, 0, false);
+    note_answer(client, message);
     finish(call, &(struct client_answer){.retry_after_ms = -1, .message = message});
 }
 
@@ -202,12 +224,14 @@ static void on_head(void *arg, int status) {
     struct client_call *call = arg;
     if (status == 200 && call->verb == CLIENT_WATCH)
         count(call, status, false);
+    note_answer(call->client, NULL);
     if (status == 200 && call->opened)
         call->opened(call->arg);
 }
 
 static enum http_data_result on_data(void *arg, struct http_transfer *transfer, const char *data, size_t len) {
     struct client_call *call = arg;
+    note_answer(call->client, NULL);
     if (call->data && http_status(transfer) == 200)
         return call->data(call->arg, data, len);
     strbuf_add(&call->collected, data, len);
@@ -230,6 +254,10 @@ static void on_done(void *arg, const struct http_result *result) {
         histogram_observe(&client->stats.durations[call->verb], clock_mono_ms() - call->sent_ms);
     if (result->date_ms != TIME_NONE && client->handler.date)
         client->handler.date(client->handler.arg, result->sent_ms, result->answered_ms, result->date_ms);
+    if (result->failure && !result->status && !result->withheld)
+        note_answer(client, result->failure);
+    if (result->status == 403 && client->handler.forbidden)
+        client->handler.forbidden(client->handler.arg);
     if (result->status == 401 && !call->tried_again) {
         call->tried_again = true;
         if (credentials_refused(client->credentials, call->login)) {

@@ -9,6 +9,7 @@
 #include "base/error.h"
 #include "base/loop.h"
 #include "cmd/config.h"
+#include "cmd/health.h"
 #include "jobs/reconcile.h"
 #include "kube/kubeconfig.h"
 
@@ -23,6 +24,7 @@ struct engine_settings {
     const struct kube_config *kube_config; /* borrowed */
     bool dry_run;                          /* no register, no deletion */
     bool one_pass;                         /* list once, act, finish */
+    bool ask_rights;                       /* find out which permissions are missing: somebody reads of it */
 };
 
 struct engine_handler {
@@ -70,5 +72,7 @@ struct engine_parts engine_parts(const struct engine *engine);
 struct reconcile_counts engine_count(const struct engine *engine);
 /* For progress: Jobs listed so far, and whether every list is complete. */
 bool engine_is_synced(const struct engine *engine);
+/* What /healthz and /readyz are made from. Texts are borrowed until the next turn of the loop. */
+struct health_facts engine_health(const struct engine *engine);
 /* Who holds the lease that is not ours yet, "" when nobody is known to; NULL: it is ours, or none is needed. */
 const char *engine_waits_for(const struct engine *engine);

@@ -51,6 +51,7 @@ struct writer {
     struct error last_failure;           /* of the last try, told or not */
     bool failure_told, prune_failure_told, anew_told;
     bool stop, ended;
+    int64_t busy_since_mono; /* the thread is at its disk; 0: it is not */
     int64_t stop_by_mono;
     struct history *interruptible; /* the store while it may be interrupted */
     struct histogram commits;

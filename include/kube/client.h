@@ -69,6 +69,8 @@ struct client_handler {
     /* An answer came whose Date header says date_ms; by the monotonic clock, the request was not sent before sent_ms,
      * and its headers were here at received_ms. */
     void (*date)(void *arg, int64_t sent_ms, int64_t received_ms, int64_t date_ms);
+    /* An answer was 403. May be NULL. */
+    void (*forbidden)(void *arg);
 };
 
 /* Borrows the config. handler may be NULL. */
@@ -91,6 +93,9 @@ struct client_stats {
 };
 const struct client_stats *client_stats(const struct client *client);
 
+/* For how long requests have had no answer at all, and why (borrowed until the next request ends); 0: the last one had
+ * one, or there was none yet. */
+int64_t client_silent_ms(const struct client *client, const char **ret_why);
 /* After data returned HTTP_PAUSE. */
 void client_resume(struct client_call *call);
 
