@@ -649,6 +649,7 @@ struct engine_parts engine_parts(const struct engine *e) {
             .feeds = e->feeds,
             .reconcile = e->reconcile,
             .meters = &e->meters,
+            .announce = e->announce,
             .writer = e->writer};
 }
 

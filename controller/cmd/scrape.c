@@ -2,6 +2,7 @@
 
 #include "base/clock.h"
 #include "base/process.h"
+#include "cmd/announce.h"
 #include "cmd/common.h"
 #include "cmd/feeds.h"
 #include "history/writer.h"
@@ -64,6 +65,12 @@ static void take_client(const struct client_stats *stats, struct metrics *ret) {
     ret->overflow += (int64_t)stats->requests.overflow;
 }
 
+static void take_events(const struct events_stats *stats, struct metrics *ret) {
+    ret->events[METRICS_EVENT_SENT] = stats->sent;
+    ret->events[METRICS_EVENT_FAILED] = stats->failed;
+    ret->events[METRICS_EVENT_DROPPED] = stats->dropped;
+}
+
 static void take_process(int64_t start_ms, struct metrics *ret) {
     struct process_facts facts;
     process_look(&facts);
@@ -93,6 +100,7 @@ void scrape_look(struct scrape *scrape, const struct engine *engine, struct metr
         writer_stats(parts.writer, &scrape->writer);
         take_writer(&scrape->writer, ret);
     }
+    take_events(announce_stats(parts.announce), ret);
     ret->synced = engine_is_synced(engine);
     ret->skew_ms = engine_server_ahead_ms(engine);
     take_process(scrape->start_ms, ret);

@@ -56,6 +56,7 @@ const struct recreated *engine_recreated(const struct engine *engine);
 int64_t engine_server_ahead_ms(const struct engine *engine);
 
 /* What there is to be counted of. Borrowed. */
+struct announce;
 struct client;
 struct feeds;
 struct meters;
@@ -65,7 +66,8 @@ struct engine_parts {
     const struct feeds *feeds;
     const struct reconcile *reconcile;
     const struct meters *meters;
-    struct writer *writer; /* NULL in a dry run */
+    const struct announce *announce; /* NULL: no Kubernetes Events */
+    struct writer *writer;           /* NULL in a dry run */
 };
 struct engine_parts engine_parts(const struct engine *engine);
 

@@ -14,6 +14,6 @@ struct scrape {
 };
 
 void scrape_init(struct scrape *scrape);
-/* What the engine does not know (reloads, whether it is ready, Kubernetes Events) is METRICS_ABSENT. Borrows from
+/* What the engine does not know (reloads, whether it is ready) is METRICS_ABSENT. Borrows from
  * scrape and engine, until the next turn of the loop. */
 void scrape_look(struct scrape *scrape, const struct engine *engine, struct metrics *ret);
