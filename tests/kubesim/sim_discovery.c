@@ -86,9 +86,9 @@ static json_t *version_make(const struct sim_store *store) {
 }
 
 static json_t *groups_make(const struct sim_store *store) {
-    return json_pack("{s:s,s:s,s:[o,o,o]}", "kind", "APIGroupList", "apiVersion", "v1", "groups",
+    return json_pack("{s:s,s:s,s:[o,o,o,o]}", "kind", "APIGroupList", "apiVersion", "v1", "groups",
             group_make(store, "authorization.k8s.io"), group_make(store, "batch"),
-            group_make(store, "coordination.k8s.io"));
+            group_make(store, "coordination.k8s.io"), group_make(store, "events.k8s.io"));
 }
 
 void sim_discovery_serve(struct sim_request *req, struct sim_reply *reply) {

@@ -29,6 +29,8 @@ static const struct {
         {"http", suite_http},
         {"lease", suite_lease},
         {"metrics", suite_metrics},
+        {"health", suite_health},
+        {"address", suite_address},
         {"history", suite_history},
         {"store_faults", suite_store_faults},
         {"store_stress", suite_store_stress},
