@@ -60,6 +60,8 @@ static const struct {
         {"policy", suite_policy, 2, false},
         {"listed", suite_listed, 2, false},
         {"lease", suite_lease, 3, false},
+        {"serve", suite_serve, 3, false},
+        {"health", suite_health, 4, false},
         {"guards", suite_guards, 2, false},
         {"sweep", suite_sweep, 2, false},
         {"connecting", suite_connecting, 3, false},
