@@ -4,6 +4,7 @@
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "ask.h"
 
@@ -218,6 +219,22 @@ START_TEST(connections_are_bounded_by_address_and_in_all_and_places_come_free) {
 }
 END_TEST
 
+START_TEST(when_all_places_come_free_at_once_the_next_one_is_answered) {
+    struct process *controller = start();
+    int slow[CONNECTIONS_MAX / PER_IP_MAX][PER_IP_MAX];
+    for (int i = 0; i < CONNECTIONS_MAX / PER_IP_MAX; i++)
+        take_places(slow[i], format("127.0.0.%d", i + 2));
+    wait_until(accepted() == CONNECTIONS_MAX);
+    process_signal(controller, SIGSTOP);
+    for (int i = 0; i < CONNECTIONS_MAX; i++)
+        close(slow[i / PER_IP_MAX][i % PER_IP_MAX]);
+    process_signal(controller, SIGCONT);
+    wait_until(accepted() == 0);
+    expect_number(ask_for(port, "/healthz").code, 200);
+    controller_stop(controller);
+}
+END_TEST
+
 START_TEST(a_thousand_requests_leave_nothing_behind) {
     struct process *controller = start();
     wait_until(ask_for(port, "/readyz").code == 200);
@@ -241,6 +258,7 @@ Suite *suite_serve(void) {
             slow_clients_hold_up_neither_the_loop_nor_others_nor_the_end,
             a_silent_client_is_cut_off_after_5_s_and_one_that_trickles_after_30,
             connections_are_bounded_by_address_and_in_all_and_places_come_free,
+            when_all_places_come_free_at_once_the_next_one_is_answered,
             a_thousand_requests_leave_nothing_behind,
             NULL,
     };
