@@ -61,6 +61,8 @@ static const struct {
         {"policy", suite_policy, 2, false},
         {"listed", suite_listed, 2, false},
         {"lease", suite_lease, 3, false},
+        {"serve", suite_serve, 3, false},
+        {"health", suite_health, 4, false},
         {"events", suite_events, 2, false},
         {"guards", suite_guards, 2, false},
         {"sweep", suite_sweep, 2, false},
