@@ -27,6 +27,7 @@ Suite *suite_clocks(void); /* wall clocks that step, and servers that disagree *
 Suite *suite_limits(void); /* rates, and a register that does not keep up */
 Suite *suite_store(void);  /* a register that cannot be written, is lost, or is not what it was */
 Suite *suite_lease(void);  /* several controllers */
+Suite *suite_metrics(void);
 Suite *suite_sweep(void);
 Suite *suite_plan(void);
 Suite *suite_input(void);    /* bad input of every kind */
