@@ -62,6 +62,8 @@ static const struct {
         {"listed", suite_listed, 2, false},
         {"lease", suite_lease, 3, false},
         {"metrics", suite_metrics, 3, false},
+        {"serve", suite_serve, 3, false},
+        {"health", suite_health, 4, false},
         {"events", suite_events, 2, false},
         {"guards", suite_guards, 2, false},
         {"sweep", suite_sweep, 2, false},
