@@ -53,6 +53,7 @@ static const struct {
         {"silent", suite_silent, 2, false},
         {"http2", suite_http2, 2, false},
         {"store", suite_store, 3, false},
+        {"live", suite_live, 3, false},
         {"limits", suite_limits, 2, false},
         {"faults", suite_faults, 4, false},
         {"changes", suite_changes, 2, false},
