@@ -167,6 +167,13 @@ size_t writer_pending(const struct writer *writer) {
     return writer->pending;
 }
 
+int64_t writer_busy_ms(struct writer *writer) {
+    pthread_mutex_lock(&writer->mutex);
+    int64_t since_mono = writer->busy_since_mono;
+    pthread_mutex_unlock(&writer->mutex);
+    return since_mono ? writer_mono_ms() - since_mono : 0;
+}
+
 static int not_open(struct error *err) {
     return error_set(err, ERROR_IO, "the register cannot be read: its store has failed");
 }

@@ -208,6 +208,17 @@ static bool wait_to_retry(struct writer *writer, int64_t wait_ms) {
     return !writer->stop || !knew || writer_mono_ms() < writer->stop_by_mono;
 }
 
+/* Mutex is held before and after, not in between. */
+static void go_to_disk(struct writer *writer) {
+    writer->busy_since_mono = writer_mono_ms();
+    pthread_mutex_unlock(&writer->mutex);
+}
+
+static void come_back(struct writer *writer) {
+    pthread_mutex_lock(&writer->mutex);
+    writer->busy_since_mono = 0;
+}
+
 static int64_t longer_wait(int64_t wait_ms, const struct error *why) {
     int64_t last_ms = why->kind == ERROR_REMOTE ? RETRY_CLAIM_MS : RETRY_LAST_MS;
     return wait_ms > last_ms / 2 ? last_ms : wait_ms * 2;
@@ -220,13 +231,13 @@ static void write_batch(struct writer *writer, struct writer_chain *batch) {
         const struct history_request *refused;
         struct error err = {0};
         const char *cluster = writer->cluster;
-        pthread_mutex_unlock(&writer->mutex);
+        go_to_disk(writer);
         pthread_mutex_lock(&writer->store_mutex);
         int result = try_batch(writer, cluster, batch, &refused, &err);
         pthread_mutex_unlock(&writer->store_mutex);
         if (refused)
             refuse(writer, batch, refused, &err);
-        pthread_mutex_lock(&writer->mutex);
+        come_back(writer);
         if (result == 0) {
             tell_failure(writer, NULL);
             writer->check_wait_ms = writer->check_every_ms;
@@ -245,13 +256,13 @@ static void write_batch(struct writer *writer, struct writer_chain *batch) {
 /* Called and returns with mutex held. Nothing is to be written just now. */
 static void check_store(struct writer *writer) {
     struct error err = {0};
-    pthread_mutex_unlock(&writer->mutex);
+    go_to_disk(writer);
     pthread_mutex_lock(&writer->store_mutex);
     int result = writer->store ? check_open_store(writer, &err) : writer_open_store(writer, &err);
     if (result < 0 && writer->store)
         drop_store(writer, NULL);
     pthread_mutex_unlock(&writer->store_mutex);
-    pthread_mutex_lock(&writer->mutex);
+    come_back(writer);
     tell_failure(writer, result < 0 ? &err : NULL);
     if (result == 0)
         writer->check_wait_ms = writer->check_every_ms;
@@ -268,13 +279,13 @@ static void prune_step(struct writer *writer) {
     /* The time that has passed on both clocks: one that was set wrong must not cost years of records. */
     int64_t now_ms = skew_safe_now(&writer->skew, clock_wall_ms(), clock_mono_ms());
     int64_t before_ms = now_ms - writer->retention_ms, began_mono = writer_mono_ms();
-    pthread_mutex_unlock(&writer->mutex);
+    go_to_disk(writer);
     pthread_mutex_lock(&writer->store_mutex);
     struct error err = {0};
     if (writer->store)
         result = history_prune(writer->store, before_ms, limit, &pruned, &err);
     pthread_mutex_unlock(&writer->store_mutex);
-    pthread_mutex_lock(&writer->mutex);
+    come_back(writer);
     if (result < 0 && strcmp(err.text, writer->prune_failure.text) != 0) {
         writer->prune_failure_told = false;
         loop_wake_send(writer->wake);

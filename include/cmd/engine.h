@@ -9,6 +9,7 @@
 #include "base/error.h"
 #include "base/loop.h"
 #include "cmd/config.h"
+#include "cmd/health.h"
 #include "jobs/reconcile.h"
 #include "kube/kubeconfig.h"
 
@@ -23,6 +24,7 @@ struct engine_settings {
     const struct kube_config *kube_config; /* borrowed */
     bool dry_run;                          /* no register, no deletion */
     bool one_pass;                         /* list once, act, finish */
+    bool ask_rights;                       /* find out which permissions are missing: somebody reads of it */
     bool patient; /* a register that cannot be opened yet is waited for, and somebody asks engine_store_failure */
 };
 
@@ -57,6 +59,8 @@ int64_t engine_server_ahead_ms(const struct engine *engine);
 struct reconcile_counts engine_count(const struct engine *engine);
 /* For progress: Jobs listed so far, and whether every list is complete. */
 bool engine_is_synced(const struct engine *engine);
+/* What /healthz and /readyz are made from. Texts are borrowed until the next turn of the loop. */
+struct health_facts engine_health(const struct engine *engine);
 /* Why nothing can be recorded now, and so nothing is deleted; NULL: it can, or a dry run needs no register. Borrowed
  * until the loop's next turn. */
 const char *engine_store_failure(const struct engine *engine);

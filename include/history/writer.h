@@ -75,6 +75,9 @@ bool writer_has_room(const struct writer *writer);
 /* Number of requests submitted and not yet answered by durable() or refused(). */
 size_t writer_pending(const struct writer *writer);
 
+/* For how long the thread has been at its disk just now; 0: it is not. */
+int64_t writer_busy_ms(struct writer *writer);
+
 /* As history_each_open and history_each_recreated, for the start, before the first submit. They block, also for what
  * the thread is at. */
 int writer_each_open(struct writer *writer, const char *cluster,

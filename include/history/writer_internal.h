@@ -53,6 +53,7 @@ struct writer {
     bool failure_told, prune_failure_told, anew_told, opened_told;
     bool created; /* the register that was opened first */
     bool stop, ended;
+    int64_t busy_since_mono; /* the thread is at its disk; 0: it is not */
     int64_t stop_by_mono;
     struct history *interruptible; /* the store while it may be interrupted */
 

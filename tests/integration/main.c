@@ -61,6 +61,7 @@ static const struct {
         {"policy", suite_policy, 2, false},
         {"listed", suite_listed, 2, false},
         {"lease", suite_lease, 3, false},
+        {"events", suite_events, 2, false},
         {"guards", suite_guards, 2, false},
         {"sweep", suite_sweep, 2, false},
         {"connecting", suite_connecting, 3, false},

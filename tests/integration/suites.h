@@ -10,6 +10,7 @@
 #include "sexton.h"
 
 Suite *suite_policy(void);  /* what goes, when, and what stays */
+Suite *suite_events(void);  /* what people are told by Kubernetes Events */
 Suite *suite_guards(void);  /* Jobs that others look after, and names that come back */
 Suite *suite_changes(void); /* Jobs, Namespaces and people that change their minds */
 Suite *suite_faults(void);  /* requests that go wrong */

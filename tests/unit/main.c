@@ -28,6 +28,8 @@ static const struct {
         {"credentials", suite_credentials},
         {"http", suite_http},
         {"lease", suite_lease},
+        {"health", suite_health},
+        {"address", suite_address},
         {"history", suite_history},
         {"store_faults", suite_store_faults},
         {"store_stress", suite_store_stress},

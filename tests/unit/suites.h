@@ -18,6 +18,8 @@ Suite *suite_http(void);
 Suite *suite_job(void);
 Suite *suite_kubeconfig(void);
 Suite *suite_lease(void);
+Suite *suite_health(void);
+Suite *suite_address(void);
 Suite *suite_options(void);
 Suite *suite_policy(void);
 Suite *suite_reconcile(void);
