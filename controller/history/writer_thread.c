@@ -46,10 +46,19 @@ void writer_chain_append(struct writer_chain *to, struct writer_chain *from) {
     writer_chain_init(from);
 }
 
-int64_t writer_mono_ms(void) {
+/* An fsync takes a tenth of a millisecond on a good disk, and up to seconds on a busy one. */
+const struct histogram_scale writer_commit_scale = {.per_second = 1000000,
+        .n = 14,
+        .upper = {250, 500, 1000, 2500, 5000, 10000, 25000, 50000, 100000, 250000, 500000, 1000000, 2500000, 10000000}};
+
+int64_t writer_mono_us(void) {
     struct timespec now;
     clock_gettime(CLOCK_MONOTONIC, &now);
-    return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
+    return (int64_t)now.tv_sec * 1000000 + now.tv_nsec / 1000;
+}
+
+int64_t writer_mono_ms(void) {
+    return writer_mono_us() / 1000;
 }
 
 void writer_wait_until(pthread_cond_t *condition, pthread_mutex_t *mutex, int64_t at_mono) {
@@ -147,6 +156,20 @@ static int check_open_store(struct writer *writer, struct error *err) {
     return history_check(writer->store, err);
 }
 
+/* Under store_mutex. The batch is on disk. */
+static void note_commit(struct writer *writer, const struct writer_chain *batch, int64_t began_us) {
+    int64_t took_us = writer_mono_us() - began_us, requests = 0;
+    struct history_size size = {0};
+    for (const struct history_request *at = batch->head; at; at = at->next)
+        requests++;
+    history_measure(writer->store, &size);
+    pthread_mutex_lock(&writer->mutex);
+    histogram_observe(&writer->commits, took_us);
+    writer->requests += requests;
+    writer->size = size;
+    pthread_mutex_unlock(&writer->mutex);
+}
+
 /* Under store_mutex. 0, or -1 with the store closed, or with ret_refused: what cannot be applied. */
 static int try_batch(struct writer *writer, const char *cluster, struct writer_chain *batch,
         const struct history_request **ret_refused, struct error *err) {
@@ -155,8 +178,11 @@ static int try_batch(struct writer *writer, const char *cluster, struct writer_c
         return error_nomem(err);
     if (writer_open_store(writer, err) < 0)
         return -1;
-    if (history_apply(writer->store, cluster, batch->head, err) == 0)
+    int64_t began_us = writer_mono_us();
+    if (history_apply(writer->store, cluster, batch->head, err) == 0) {
+        note_commit(writer, batch, began_us);
         return 0;
+    }
     *ret_refused = history_refused(writer->store);
     /* After an I/O error the connection's view of the file is not to be trusted; and the file may be another by now. */
     if (!*ret_refused)
@@ -245,6 +271,7 @@ static void write_batch(struct writer *writer, struct writer_chain *batch) {
             writer_chain_append(&writer->done, batch);
             loop_wake_send(writer->wake);
         } else if (!refused) {
+            writer->errors++;
             tell_failure(writer, &err);
             if (!wait_to_retry(writer, wait_ms))
                 return;
@@ -259,10 +286,15 @@ static void check_store(struct writer *writer) {
     go_to_disk(writer);
     pthread_mutex_lock(&writer->store_mutex);
     int result = writer->store ? check_open_store(writer, &err) : writer_open_store(writer, &err);
+    struct history_size size = {0};
     if (result < 0 && writer->store)
         drop_store(writer, NULL);
+    if (writer->store)
+        history_measure(writer->store, &size);
     pthread_mutex_unlock(&writer->store_mutex);
     come_back(writer);
+    if (result == 0)
+        writer->size = size;
     tell_failure(writer, result < 0 ? &err : NULL);
     if (result == 0)
         writer->check_wait_ms = writer->check_every_ms;

@@ -58,6 +58,22 @@ const struct store *engine_store(const struct engine *engine);
 const struct recreated *engine_recreated(const struct engine *engine);
 int64_t engine_server_ahead_ms(const struct engine *engine);
 
+/* What there is to be counted of. Borrowed. */
+struct announce;
+struct client;
+struct feeds;
+struct meters;
+struct writer;
+struct engine_parts {
+    const struct client *client;
+    const struct feeds *feeds;
+    const struct reconcile *reconcile;
+    const struct meters *meters;
+    const struct announce *announce; /* NULL: no Kubernetes Events */
+    struct writer *writer;           /* NULL in a dry run */
+};
+struct engine_parts engine_parts(const struct engine *engine);
+
 struct reconcile_counts engine_count(const struct engine *engine);
 /* For progress: Jobs listed so far, and whether every list is complete. */
 bool engine_is_synced(const struct engine *engine);

@@ -53,6 +53,10 @@ void model_told(struct machine *m, const struct route *route, int entry) {
     trace("  machine %d: reads rv %lld", m->index, (long long)rv_of(entry));
     if (route->what == ROUTE_WATCH)
         model_knows(m, route, entry);
+    /* Such a watch may begin in the past, which nobody who has read what is newer may believe. */
+    bool past = route->single && route->what == ROUTE_WATCH && entry < m->known_namespace[e->object];
+    if (past && !world->flavor.unfaithful)
+        return;
     if (e->kind == KIND_NAMESPACE) {
         m->known_namespace[e->object] = gone ? -1 : entry;
         feed_of(m, route)->seen |= 1u << e->object;
@@ -217,7 +221,11 @@ void model_begins(struct machine *m, const struct route *route, const char *body
         feed_of(m, route)->state = FEED_DOWN; /* another list means that events were lost */
     if (route->what != ROUTE_WATCH)
         return;
+    if (route->single && feed_of(m, route)->state != FEED_LISTED)
+        violated(STALE, "a watch of a Namespace begins from nothing, and the Namespace was not read before it");
     int from = entry_of(route->from);
+    if (route->single)
+        return;
     if (from < 0 || from > feed_of(m, route)->known)
         violated(STALE, "a watch begins at resourceVersion %s, of which machine %d was never told", route->from,
                 m->index);
@@ -283,7 +291,8 @@ static void note_date(struct machine *m, const struct http_result *result, int64
 }
 
 void model_over(struct machine *m, const struct route *route, const struct http_result *result, int64_t epoch) {
-    bool failed = result->failure || result->status >= 300;
+    bool absent = route->single && route->what == ROUTE_LIST && result->status == 404;
+    bool failed = result->failure || (result->status >= 300 && !absent);
     note_date(m, result, epoch);
     if (route->what == ROUTE_LIST || route->what == ROUTE_WATCH) {
         struct feed_view *feed = feed_of(m, route);
