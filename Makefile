@@ -10,16 +10,15 @@ DESTDIR ?=
 
 # Debian 12's names. Build: what the program needs; check: what its tests and checks need besides.
 PACKAGES_BUILD := gcc libc6-dev pkg-config libcurl4-openssl-dev libssl-dev libjansson-dev libev-dev libinih-dev \
-	libsqlite3-dev libyaml-dev uthash-dev
-PACKAGES_DEMO  := libmicrohttpd-dev
-PACKAGES_CHECK := shellcheck $(PACKAGES_DEMO) libnghttp2-dev check clang clang-tidy clang-format cppcheck libclang-rt-14-dev openssl curl jq sqlite3
+	libsqlite3-dev libyaml-dev uthash-dev libmicrohttpd-dev
+PACKAGES_CHECK := shellcheck libnghttp2-dev check clang clang-tidy clang-format cppcheck libclang-rt-14-dev openssl curl jq sqlite3
 PACKAGES_E2E   := $(PACKAGES_CHECK) ca-certificates xz-utils dpkg-dev procps
 PACKAGES_IMAGE := buildah crun mmdebstrap debian-archive-keyring ca-certificates jq
 
 WARNINGS := -Wall -Wextra -Werror -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wwrite-strings -Wformat=2
 CFLAGS   ?= -O2 -g
 ALL_CFLAGS := -std=gnu17 -D_GNU_SOURCE -DSEXTON_VERSION='"$(VERSION)"' $(WARNINGS) -pthread -Iinclude $(CFLAGS) $(EXTRA_CFLAGS)
-LIBS     := -lcurl -ljansson -lev -linih -lsqlite3 -lyaml -lcrypto -lpthread
+LIBS     := -lcurl -ljansson -lev -linih -lsqlite3 -lyaml -lmicrohttpd -lcrypto -lpthread
 SIM_LIBS := -lmicrohttpd -ljansson -lpthread
 
 SOURCES  := $(sort $(wildcard controller/*/*.c))
@@ -36,7 +35,7 @@ ALL_C    := $(shell find controller include tests -name '*.[ch]' 2>/dev/null)
 .DEFAULT_GOAL := all
 .DELETE_ON_ERROR:
 .PHONY: FORCE all help demo run check check-variant check-corpora lint coverage e2e soak torture bench fuzz sim mutants format install uninstall clean \
-	release image image-base packages-build packages-demo packages-check packages-e2e packages-image
+	release image image-base packages-build packages-check packages-e2e packages-image
 
 help: ## list the targets
 	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z0-9-]+):.*## (.*)/\1\t\2/' | \
@@ -62,8 +61,6 @@ endef
 
 packages-build:
 	$(call need_packages,$(PACKAGES_BUILD))
-packages-demo:
-	$(call need_packages,$(PACKAGES_BUILD) $(PACKAGES_DEMO))
 packages-check:
 	$(call need_packages,$(PACKAGES_BUILD) $(PACKAGES_CHECK))
 packages-e2e:
@@ -126,7 +123,7 @@ $(BUILD)/replay-%: $(BUILD)/tests/fuzz/fuzz_%.o $(BUILD)/tests/fuzz/replay.o $(O
 $(BUILD)/fuzz-%: $(BUILD)/tests/fuzz/fuzz_%.o $(OBJECTS)
 	$(CC) $(ALL_CFLAGS) -fsanitize=fuzzer $^ $(EXTRA_LDFLAGS) $(LIBS) -o $@
 
-demo: packages-demo ## build, and show the main job on a simulated cluster
+demo: packages-build ## build, and show the main job on a simulated cluster
 	@$(MAKE) --no-print-directory -s -j$$(nproc) $(BUILD)/sexton $(BUILD)/kubesim
 	@tests/demo $(BUILD)
 
@@ -175,7 +172,7 @@ coverage: packages-check ## line coverage of controller/, from the tests of 'mak
 $(BUILD)/e2e-proxy: $(BUILD)/tests/e2e/proxy.o
 	$(CC) $(ALL_CFLAGS) $^ $(EXTRA_LDFLAGS) -o $@
 
-e2e: packages-e2e all $(BUILD)/e2e-proxy ## tests on a real kube-apiserver and etcd
+e2e: packages-e2e all $(BUILD)/e2e-proxy $(BUILD)/shim-clock.so ## tests on a real kube-apiserver and etcd
 	tests/e2e/run
 
 soak: packages-check ## what takes minutes: 100,000 Jobs, silent peers and failing requests by the clock on the wall

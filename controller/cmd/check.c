@@ -10,38 +10,10 @@
 #include "base/text.h"
 #include "cmd/commands.h"
 #include "cmd/common.h"
-#include "cmd/engine.h"
+#include "cmd/permissions.h"
 #include "history/history.h"
 #include "kube/client.h"
 #include "kube/discovery.h"
-
-/* What this configuration needs: in each Namespace of its list, or in all. */
-static const struct need {
-    const char *verb, *group, *resource;
-    enum {
-        IN_NAMESPACE,
-        ALL_NAMESPACES, /* without a list of them */
-        THE_NAMESPACE,  /* each of the list, itself; a Role in it is enough for that */
-        KUBE_SYSTEM,    /* once */
-        LEASE           /* once; in the Lease's own Namespace */
-    } where;
-} needs[] = {
-        {"list", "batch", "jobs", IN_NAMESPACE},
-        {"watch", "batch", "jobs", IN_NAMESPACE},
-        {"get", "batch", "jobs", IN_NAMESPACE},
-        {"delete", "batch", "jobs", IN_NAMESPACE},
-        {"list", "batch", "cronjobs", IN_NAMESPACE},
-        {"watch", "batch", "cronjobs", IN_NAMESPACE},
-        {"list", "", "namespaces", ALL_NAMESPACES},
-        {"watch", "", "namespaces", ALL_NAMESPACES},
-        {"get", "", "namespaces", THE_NAMESPACE},
-        {"watch", "", "namespaces", THE_NAMESPACE},
-        {"get", "", "namespaces", KUBE_SYSTEM}, /* its uid names the cluster in the register */
-        {"get", "coordination.k8s.io", "leases", LEASE},
-        {"create", "coordination.k8s.io", "leases", LEASE},
-        {"update", "coordination.k8s.io", "leases", LEASE},
-};
-#define NEEDS (sizeof needs / sizeof needs[0])
 
 struct check_command {
     struct common common;
@@ -50,12 +22,9 @@ struct check_command {
     struct loop *loop;
     struct client *client;
     struct discovery *discovery;
-    struct client_call *call;
-    const char *at;     /* in the list of Namespaces */
-    char namespace[64]; /* the one asked about, "" for all */
-    size_t next;        /* in needs */
+    struct permissions *permissions;
     int missing;
-    bool colors, first_namespace;
+    bool colors;
     struct error err;
 };
 
@@ -102,118 +71,28 @@ static void print_line(struct check_command *c, const char *verdict, const char 
     c->missing += !good;
 }
 
-static void ask_next(struct check_command *c);
-
-/* The object that is asked about by name, "" for all. */
-static const char *name_of(const struct check_command *c, const struct need *need) {
-    switch (need->where) {
-    case KUBE_SYSTEM:
-        return "kube-system";
-    case THE_NAMESPACE:
-        return c->namespace;
-    case LEASE:
-        /* What is yet to be created has no name to the authorizer. */
-        return strcmp(need->verb, "create") == 0 ? "" : c->config->lease_name;
-    case IN_NAMESPACE:
-    case ALL_NAMESPACES:
-        break;
-    }
-    return "";
-}
-
-/* The Namespace that it is in, "" for none or all. To the authorizer, a Namespace is in itself. */
-static const char *namespace_of(const struct check_command *c, const struct need *need) {
-    switch (need->where) {
-    case IN_NAMESPACE:
-    case THE_NAMESPACE:
-        return c->namespace;
-    case KUBE_SYSTEM:
-        return "kube-system";
-    case LEASE:
-        return engine_lease_namespace(c->config, c->kube_config);
-    case ALL_NAMESPACES:
-        break;
-    }
-    return "";
-}
-
-static void describe(const struct check_command *c, const struct need *need, char text[256]) {
-    const char *name = name_of(c, need);
-    const char *namespace = strcmp(need->resource, "namespaces") == 0 ? "" : namespace_of(c, need);
-    snprintf(text, 256, "%s %s%s%s%s%s%s%s", need->verb, need->resource, *need->group ? "." : "", need->group,
-            *name ? " " : "", name, *namespace ? " in " : "", namespace);
-}
-
-static void on_review(void *arg, const struct client_answer *answer) {
+static bool on_answered(
+        void *arg, const struct permission *permission, enum permission_verdict verdict, const char *why) {
     struct check_command *c = arg;
-    c->call = NULL;
-    const struct need *need = &needs[c->next];
-    char what[256];
-    describe(c, need, what);
-    if (answer->status / 100 != 2) {
-        char why[ERROR_TEXT_MAX];
-        snprintf(why, sizeof why, "could not be asked: %s", answer->message);
-        print_line(c, "missing", what, why);
-    } else {
-        const json_t *status = json_object_get(answer->body, "status");
-        bool allowed = json_is_true(json_object_get(status, "allowed"));
-        const char *reason = json_string_value(json_object_get(status, "reason"));
-        print_line(c, allowed ? "ok" : "missing", what, allowed ? NULL : reason && *reason ? reason : "not allowed");
-    }
-    c->next++;
-    ask_next(c);
-}
-
-/* The next Namespace of the list; false at the end. */
-static bool next_namespace(struct check_command *c) {
-    size_t len;
-    const char *word = text_list_next(&c->at, &len);
-    if (!word)
-        return false;
-    snprintf(c->namespace, sizeof c->namespace, "%.*s", (int)len, *word == '*' ? "" : word);
+    struct strbuf what = STRBUF_INIT(4096);
+    char unknown[ERROR_TEXT_MAX];
+    snprintf(unknown, sizeof unknown, "could not be asked: %s", why);
+    permission_describe(&what, permission);
+    if (what.no_memory)
+        error_nomem(&c->err);
+    if (verdict == PERMISSION_ALLOWED)
+        print_line(c, "ok", strbuf_text(&what), NULL);
+    else
+        print_line(c, "missing", strbuf_text(&what), verdict == PERMISSION_DENIED ? why : unknown);
+    strbuf_finish(&what);
     return true;
 }
 
-static bool is_needed(const struct check_command *c, const struct need *need) {
-    bool once = need->where == KUBE_SYSTEM || need->where == LEASE;
-    bool listed = *c->namespace != '\0';
-    return !(once && !c->first_namespace) && !(need->where == ALL_NAMESPACES && listed) &&
-           !(need->where == THE_NAMESPACE && !listed) && !(need->where == KUBE_SYSTEM && *c->config->cluster) &&
-           !(need->where == LEASE && !c->config->leader_elect);
-}
-
-static void ask_next(struct check_command *c) {
-    while (c->next < NEEDS && !is_needed(c, &needs[c->next]))
-        c->next++;
-    if (c->next == NEEDS) {
-        c->next = 0;
-        c->first_namespace = false;
-        if (!next_namespace(c)) {
-            loop_stop(c->loop);
-            return;
-        }
-    }
-    const struct need *need = &needs[c->next];
-    struct strbuf body = STRBUF_INIT(2048);
-    strbuf_add_text(&body, "{\"apiVersion\":\"authorization.k8s.io/v1\",\"kind\":\"SelfSubjectAccessReview\",\"spec\":"
-                           "{\"resourceAttributes\":{\"namespace\":");
-    text_add_json(&body, namespace_of(c, need));
-    strbuf_add_text(&body, ",\"name\":");
-    text_add_json(&body, name_of(c, need));
-    strbuf_add_format(
-            &body, ",\"verb\":\"%s\",\"group\":\"%s\",\"resource\":\"%s\"}}}", need->verb, need->group, need->resource);
-    const struct client_request request = {.method = "POST",
-            .path = "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews",
-            .body = strbuf_text(&body),
-            .arg = c,
-            .done = on_review};
-    if (strbuf_failed(&body))
-        error_nomem(&c->err);
-    else
-        c->call = client_start(c->client, &request, &c->err);
-    strbuf_finish(&body);
-    if (!c->call)
-        loop_stop(c->loop);
+static void on_asked(void *arg, const struct error *err) {
+    struct check_command *c = arg;
+    if (err)
+        c->err = *err;
+    loop_stop(c->loop);
 }
 
 static void on_discovered(void *arg, const struct discovered *found, const struct error *why, int64_t retry_in_ms) {
@@ -230,11 +109,7 @@ static void on_discovered(void *arg, const struct discovered *found, const struc
     snprintf(what, sizeof what, "API server %.200s answers, version %s, CronJobs as batch/%s", c->kube_config->server,
             found->server_version, found->cronjob_version);
     print_line(c, "ok", what, NULL);
-    c->at = c->config->namespaces;
-    c->first_namespace = true;
-    if (!next_namespace(c))
-        c->namespace[0] = '\0';
-    ask_next(c);
+    permissions_ask(c->permissions);
 }
 
 static void check_register(struct check_command *c) {
@@ -269,7 +144,10 @@ static int run(struct check_command *c, struct error *err) {
         fprintf(stderr, "warning: insecure-skip-tls-verify is set: whoever answers is believed to be the API server\n");
     signal(SIGPIPE, SIG_IGN);
     const struct discovery_settings settings = {.cluster = "", .fallback = "", .attempts = 1};
+    const struct permissions_settings wanted = {.config = c->config, .kube_config = c->kube_config};
+    const struct permissions_handler handler = {.arg = c, .answered = on_answered, .done = on_asked};
     if (!(c->loop = loop_create(err)) || !(c->client = client_create(c->loop, c->kube_config, NULL, err)) ||
+            !(c->permissions = permissions_create(c->loop, c->client, &wanted, &handler, err)) ||
             !(c->discovery = discovery_start(c->loop, c->client, &settings, on_discovered, c, err)))
         return -1;
     loop_run(c->loop);
@@ -293,6 +171,7 @@ int cmd_check(int argc, char **argv) {
     else if (c.missing)
         code = EXIT_FAILED;
     discovery_destroy(c.discovery);
+    permissions_destroy(c.permissions);
     client_destroy(c.client);
     loop_destroy(c.loop);
     kube_config_destroy(c.kube_config);

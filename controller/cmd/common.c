@@ -21,6 +21,7 @@ int common_set(struct common *common, const struct option_spec *option, const ch
             {"leader-elect", &common->leader_elect},
             {"log-level", &common->log_level},
             {"log-format", &common->log_format},
+            {"listen", &common->listen},
     };
     for (size_t i = 0; i < sizeof ours / sizeof ours[0]; i++) {
         if (strcmp(ours[i].name, option->name) == 0) {
@@ -42,6 +43,7 @@ int common_load_config(const struct common *common, struct config **ret, struct 
             {"--leader-elect", "sexton", "leader-elect", common->leader_elect},
             {"--log-level", "sexton", "log-level", common->log_level},
             {"--log-format", "sexton", "log-format", common->log_format},
+            {"--listen", "serve", "listen", common->listen},
     };
     if (config_load(common->config, &config, err) < 0)
         return -1;

@@ -11,6 +11,7 @@
 #include "base/text.h"
 #include "cmd/config.h"
 #include "cmd/options.h"
+#include "serve/address.h"
 
 #define SHOWN_MAX 60                       /* characters of a value in a message: enough to recognise it */
 #define LEASE_NAME_MAX 253                 /* a DNS subdomain, RFC 1123 */
@@ -26,6 +27,7 @@ static const char *check_store(const char *text);
 static const char *check_owners(const char *text);
 static const char *check_lease_namespace(const char *text);
 static const char *check_lease_name(const char *text);
+static const char *check_listen(const char *text);
 
 /* Where the value goes; and where its line goes, for those that a decision can name. */
 #define AT(member) offsetof(struct config, member), 0
@@ -90,6 +92,8 @@ const struct config_option config_options[] = {
         {"history", "labels", KIND_LIST, "*", 0, 0, NULL, true, AT(labels), "labels to record, as globs"},
         {"history", "annotations", KIND_LIST, "batch.kubernetes.io/* cronjob.kubernetes.io/*", 0, 0, NULL, true,
                 AT(annotations), "annotations to record, as globs; those with our prefix always are"},
+        {"serve", "listen", KIND_TEXT, "", 0, 0, check_listen, false, AT(listen),
+                "where /healthz and /readyz are served: :8080, 127.0.0.1:8080 or [::1]:8080; empty: nowhere"},
 };
 const size_t config_options_count = sizeof config_options / sizeof config_options[0];
 _Static_assert(sizeof config_options / sizeof config_options[0] <= CONFIG_OPTIONS_MAX, "the table outgrew its bound");
@@ -193,6 +197,14 @@ static const char *check_store(const char *text) {
     static const char scheme[] = "sqlite:";
     size_t len = sizeof scheme - 1;
     return strncmp(text, scheme, len) == 0 && text[len] ? NULL : "must be like sqlite:/path/to/history.db";
+}
+
+static const char *check_listen(const char *text) {
+    struct address address;
+    return !*text || address_parse(text, &address, NULL) == 0
+                   ? NULL
+                   : "is not an address with a port (like :8080, 127.0.0.1:8080 or [::1]:8080; names are not looked "
+                     "up)";
 }
 
 static int bad_value(const struct config_option *option, const char *value, const char *why, struct error *err) {

@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/clock.h"
 #include "base/log.h"
 #include "base/strbuf.h"
 #include "base/text.h"
@@ -20,10 +21,12 @@ struct feed {
     enum kind kind;
     struct reflector *reflector;
     uint32_t generation;
-    bool complete;    /* a whole list was seen */
-    bool healthy;     /* the last word from it was a good one */
-    bool failed;      /* and that was logged */
-    bool catching_up; /* the watch is open again, and what was missed is on its way */
+    bool complete;            /* a whole list was seen */
+    bool healthy;             /* the last word from it was a good one */
+    bool failed;              /* and that was logged */
+    bool catching_up;         /* the watch is open again, and what was missed is on its way */
+    int64_t failing_since_ms; /* monotonic; 0: it is not */
+    char *why;                /* it failed last; NULL: it never did, or there was no memory for it */
 };
 
 /* A Namespace of the list, or the whole cluster. */
@@ -179,6 +182,7 @@ static void feed_complete(void *arg) {
     bool first = !feed->complete;
     feed->complete = feed->healthy = true;
     feed->catching_up = false;
+    feed->failing_since_ms = 0;
     struct store *store = reconcile_store(f->settings.reconcile);
     if (feed->kind == KIND_NAMESPACES)
         store_prune_namespaces(store, generation_of(feed));
@@ -211,6 +215,7 @@ static void feed_watching(void *arg) {
         log_info("watching again", log_text("resource", kind_names[feed->kind]),
                 log_text("namespace", feed->source->namespace));
     feed->failed = false;
+    feed->failing_since_ms = 0;
     if (feed->healthy)
         return;
     feed->catching_up = true;
@@ -228,6 +233,10 @@ static void feed_failed(void *arg, const struct reflector_failure *failure) {
     struct feeds *f = feed->source->owner;
     feed->healthy = feed->catching_up = false;
     feed->failed = true;
+    if (!feed->failing_since_ms)
+        feed->failing_since_ms = clock_mono_ms();
+    free(feed->why);
+    feed->why = strdup(failure->message);
     update_freshness(feed->source);
     bool watch = strcmp(failure->doing, "watch") == 0, get = strcmp(failure->doing, "get") == 0;
     log_error(watch ? "watch failed"
@@ -347,8 +356,10 @@ void feeds_destroy(struct feeds *f) {
     if (!f)
         return;
     for (size_t i = 0; f->sources && i < f->n_sources; i++) {
-        for (int kind = 0; kind < KINDS; kind++)
+        for (int kind = 0; kind < KINDS; kind++) {
             reflector_destroy(f->sources[i].feeds[kind].reflector);
+            free(f->sources[i].feeds[kind].why);
+        }
         free(f->sources[i].namespace);
     }
     loop_timer_destroy(f->catch_up_timer);
@@ -390,6 +401,32 @@ bool feeds_is_synced(const struct feeds *f) {
             return false;
     }
     return true;
+}
+
+static struct health_feed tell_of(const struct feed *feed, int64_t for_ms) {
+    return (struct health_feed){.resource = kind_names[feed->kind],
+            .namespace = feed->source->namespace,
+            .why = feed->why && feed->failed ? feed->why : "",
+            .for_ms = for_ms};
+}
+
+static void tell_feed_health(const struct feed *feed, struct health_facts *facts) {
+    int64_t failing_ms = feed->failing_since_ms ? clock_mono_ms() - feed->failing_since_ms : 0;
+    int64_t overdue_ms = feed->reflector ? reflector_overdue_ms(feed->reflector) : 0;
+    /* Of lists, rather one that failed than one that waits for it. */
+    if (!feed->complete && (!facts->list.resource || (!*facts->list.why && feed->failed)))
+        facts->list = tell_of(feed, failing_ms);
+    if (feed->failing_since_ms && (!facts->watch.resource || failing_ms > facts->watch.for_ms))
+        facts->watch = tell_of(feed, failing_ms);
+    if (overdue_ms > 0 && overdue_ms > facts->stuck.for_ms)
+        facts->stuck = tell_of(feed, overdue_ms);
+}
+
+void feeds_tell_health(const struct feeds *f, struct health_facts *facts) {
+    for (size_t i = 0; i < f->n_sources; i++) {
+        for (int kind = 0; kind < KINDS; kind++)
+            tell_feed_health(&f->sources[i].feeds[kind], facts);
+    }
 }
 
 const struct error *feeds_error(const struct feeds *f) {

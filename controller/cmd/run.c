@@ -8,7 +8,9 @@
 #include "cmd/common.h"
 #include "cmd/config_watch.h"
 #include "cmd/engine.h"
+#include "cmd/health.h"
 #include "cmd/reload.h"
+#include "serve/server.h"
 
 struct run_command {
     struct common common;
@@ -18,6 +20,7 @@ struct run_command {
     struct config_watch *watch; /* NULL: no file */
     struct kube_config *kube_config;
     struct loop *loop;
+    struct server *server;
     struct engine *engine;
     bool failed;
 };
@@ -29,6 +32,7 @@ static const struct option_spec options[] = {
         COMMON_SCOPE_OPTIONS,
         COMMON_STORE_OPTION,
         COMMON_LEASE_OPTION,
+        COMMON_LISTEN_OPTION,
         COMMON_LOG_OPTIONS,
         {NULL, 0, NULL, NULL},
 };
@@ -88,6 +92,40 @@ static void on_signal(void *arg, int number) {
     engine_stop(c->engine);
 }
 
+/* ---- what is served ---- */
+
+static void answer_with(struct server_answer *answer, bool good) {
+    answer->status = good ? 200 : 503;
+}
+
+static void answer_healthz(void *arg, const struct server_request *request, struct server_answer *answer) {
+    const struct run_command *c = arg;
+    (void)request;
+    const struct health_facts facts = engine_health(c->engine);
+    answer_with(answer, health_is_alive(&facts, &answer->body));
+}
+
+static void answer_readyz(void *arg, const struct server_request *request, struct server_answer *answer) {
+    const struct run_command *c = arg;
+    (void)request;
+    const struct health_facts facts = engine_health(c->engine);
+    answer_with(answer, health_is_ready(&facts, &answer->body));
+}
+
+/* Before anything that can take its time; it is answered as soon as the loop turns. */
+static int serve(struct run_command *c, struct error *err) {
+    const struct server_route routes[] = {
+            {"/healthz", answer_healthz, c},
+            {"/readyz", answer_readyz, c},
+    };
+    if (!*c->config->listen)
+        return 0;
+    if (server_create(c->loop, c->config->listen, routes, sizeof routes / sizeof routes[0], &c->server, err) < 0)
+        return -1;
+    log_info("serving", log_text("address", server_address(c->server)));
+    return 0;
+}
+
 static int load(struct run_command *c, struct error *err) {
     const struct kubeconfig_options where = {.kubeconfig = c->common.kubeconfig, .context = c->common.context};
     const struct config_watch_handler watch_handler = {.arg = c, .changed = on_file_changed};
@@ -106,7 +144,11 @@ static int load(struct run_command *c, struct error *err) {
 
 /* With the signals' handlers in place: a signal waits for the loop. */
 static int run_loop(struct run_command *c, struct error *err) {
-    const struct engine_settings settings = {.config = c->config, .kube_config = c->kube_config, .dry_run = c->dry_run};
+    const struct engine_settings settings = {.config = c->config,
+            .kube_config = c->kube_config,
+            .dry_run = c->dry_run,
+            .patient = *c->config->listen != '\0',
+            .ask_rights = *c->config->listen != '\0'};
     const struct engine_handler handler = {.arg = c, .finished = on_finished, .stopped = on_stopped};
     if (engine_create(c->loop, &settings, &handler, &c->engine, err) < 0)
         return -1;
@@ -136,6 +178,8 @@ static int run(struct run_command *c, struct error *err) {
     if (result == 0)
         result = load(c, err);
     if (result == 0)
+        result = serve(c, err);
+    if (result == 0)
         result = run_loop(c, err);
     for (int i = 0; i < 3; i++)
         loop_signal_destroy(signals[i]);
@@ -157,6 +201,7 @@ int cmd_run(int argc, char **argv) {
         code = EXIT_FAILED;
     }
     config_watch_destroy(c.watch);
+    server_destroy(c.server);
     loop_destroy(c.loop);
     kube_config_destroy(c.kube_config);
     config_destroy(c.config);

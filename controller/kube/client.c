@@ -22,6 +22,8 @@ struct client {
     struct client_handler handler;
     struct client_call *calls;
     struct loop_timer *failures; /* calls that failed before they were sent are told so from the loop */
+    int64_t silent_since_ms;     /* monotonic: the first request in a row that had no answer; 0: none */
+    char silent_why[ERROR_TEXT_MAX];
 };
 
 struct client_call {
@@ -116,6 +118,25 @@ void client_add_escaped(struct strbuf *buf, const char *text) {
     }
 }
 
+/* failure NULL: there was one. */
+static void note_answer(struct client *client, const char *failure) {
+    if (!failure) {
+        client->silent_since_ms = 0;
+        return;
+    }
+    if (!client->silent_since_ms)
+        client->silent_since_ms = clock_mono_ms();
+    snprintf(client->silent_why, sizeof client->silent_why, "%s", failure);
+}
+
+int64_t client_silent_ms(const struct client *client, const char **ret_why) {
+    *ret_why = client->silent_why;
+    if (!client->silent_since_ms)
+        return 0;
+    int64_t ms = clock_mono_ms() - client->silent_since_ms;
+    return ms > 0 ? ms : 1;
+}
+
 static void finish(struct client_call *call, const struct client_answer *answer) {
     void (*done)(void *, const struct client_answer *) = call->done;
     void *arg = call->arg;
@@ -140,6 +161,7 @@ static void tell_failures(void *arg) {
     loop_timer_start(client->failures, 0); /* for the next one: done may change the list */
     char message[ERROR_TEXT_MAX];
     snprintf(message, sizeof message, "%s", strbuf_text(&call->collected));
+    note_answer(client, message);
     finish(call, &(struct client_answer){.retry_after_ms = -1, .message = message});
 }
 
@@ -156,12 +178,14 @@ static const char *describe_status(int status, const char *body, char text[ERROR
 
 static void on_head(void *arg, int status) {
     struct client_call *call = arg;
+    note_answer(call->client, NULL);
     if (status == 200 && call->opened)
         call->opened(call->arg);
 }
 
 static enum http_data_result on_data(void *arg, struct http_transfer *transfer, const char *data, size_t len) {
     struct client_call *call = arg;
+    note_answer(call->client, NULL);
     if (call->data && http_status(transfer) == 200)
         return call->data(call->arg, data, len);
     strbuf_add(&call->collected, data, len);
@@ -181,6 +205,10 @@ static void on_done(void *arg, const struct http_result *result) {
     call->transfer = NULL;
     if (result->date_ms != TIME_NONE && client->handler.date)
         client->handler.date(client->handler.arg, result->sent_ms, result->answered_ms, result->date_ms);
+    if (result->failure && !result->status && !result->withheld)
+        note_answer(client, result->failure);
+    if (result->status == 403 && client->handler.forbidden)
+        client->handler.forbidden(client->handler.arg);
     if (result->status == 401 && !call->tried_again) {
         call->tried_again = true;
         if (credentials_refused(client->credentials, call->login)) {

@@ -30,7 +30,8 @@ struct lease {
     int64_t until_ms;    /* LEASE_NOT_HELD */
     int changes;         /* of a foreign holder's record while we looked */
     int failures;        /* in a row */
-    bool looked_again;   /* after a conflict: the next one waits */
+    int64_t failing_since_ms;
+    bool looked_again; /* after a conflict: the next one waits */
     bool releasing;
     bool was_anothers;
     char told_holder[LEASE_IDENTITY_MAX], told_failure[ERROR_TEXT_MAX];
@@ -71,6 +72,16 @@ bool lease_was_anothers(const struct lease *lease) {
 
 const char *lease_holder(const struct lease *lease) {
     return text_of(lease->seen, "holderIdentity");
+}
+
+bool lease_is_known(const struct lease *lease) {
+    return lease->seen != NULL;
+}
+
+int64_t lease_failing_ms(const struct lease *lease, const char **ret_why) {
+    *ret_why = lease->told_failure;
+    int64_t ms = clock_mono_ms() - lease->failing_since_ms;
+    return lease->failures == 0 ? 0 : ms > 0 ? ms : 1;
 }
 
 static bool is_ours(const struct lease *lease) {
@@ -169,7 +180,8 @@ static void finish_release(void *arg) {
 }
 
 static void failed(struct lease *lease, const char *doing, const struct client_answer *answer) {
-    lease->failures++;
+    if (lease->failures++ == 0)
+        lease->failing_since_ms = clock_mono_ms();
     forget_object(lease); /* whether a write took effect is seen by reading */
     if (strcmp(lease->told_failure, answer->message) != 0) {
         snprintf(lease->told_failure, sizeof lease->told_failure, "%s", answer->message);

@@ -40,7 +40,9 @@ struct reflector {
     const char *gone;       /* why this watch is no good, and another list is needed */
     char event_error[256];  /* an ERROR event other than 410 */
     bool paused;
-    int64_t opened_ms; /* monotonic; 0: not open yet */
+    int64_t opened_ms;  /* monotonic; 0: not open yet */
+    int64_t timeout_ms; /* of the request under way */
+    int64_t due_ms;     /* monotonic: it ends by then, or something came later */
     size_t events;
     int short_watches; /* in a row, that brought something and ended all the same */
     struct error parse_error;
@@ -271,6 +273,9 @@ static int ignore_envelope(void *arg, const char *json, size_t len) {
 
 static enum http_data_result on_data(void *arg, const char *data, size_t len) {
     struct reflector *r = arg;
+    int64_t now_ms = clock_mono_ms();
+    if (now_ms > r->due_ms)
+        r->due_ms = now_ms;
     if (framer_push(r->framer, data, len, &r->parse_error) != 0)
         return HTTP_ABORT;
     if (r->gone || r->event_error[0])
@@ -333,6 +338,7 @@ static void on_watch_opened(void *arg) {
     struct reflector *r = arg;
     loop_timer_stop(r->timer);
     r->opened_ms = clock_mono_ms();
+    r->due_ms = r->opened_ms + r->timeout_ms;
     r->handler.watching(r->handler.arg);
 }
 
@@ -417,6 +423,9 @@ static int start_request(struct reflector *r, bool watch, struct error *err) {
                 err, ERROR_LIMIT, "the request's path is longer than %d bytes, or memory ran out", PATH_MAX_BYTES);
     }
     request.path = strbuf_text(&path);
+    r->timeout_ms = request.timeout_ms;
+    /* Sent twice, each with this time-out, where the first is answered by 401. */
+    r->due_ms = clock_mono_ms() + 2 * request.timeout_ms;
     r->call = client_start(r->client, &request, err);
     strbuf_finish(&path);
     return r->call ? 0 : -1;
@@ -444,6 +453,10 @@ static void go_on(void *arg) {
         loop_timer_start(r->timer, WATCH_OPEN_TIMEOUT_MS);
     if (start_request(r, watch, &err) < 0)
         fail(r, watch ? "watch" : listing(r), 0, err.text, 0);
+}
+
+int64_t reflector_overdue_ms(const struct reflector *r) {
+    return r->call ? clock_mono_ms() - r->due_ms : INT64_MIN;
 }
 
 void reflector_relist(struct reflector *r) {

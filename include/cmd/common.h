@@ -17,7 +17,7 @@ enum { EXIT_DONE = 0, EXIT_FAILED = 1, EXIT_USAGE = 2 };
 struct common {
     const char *config, *kubeconfig, *context; /* borrowed from argv, NULL: not given */
     const char *namespace, *selector, *store, *leader_elect;
-    const char *log_level, *log_format;
+    const char *log_level, *log_format, *listen;
 };
 
 #define COMMON_CONFIG_OPTION \
@@ -37,6 +37,8 @@ struct common {
         "leader-elect", 0, "BOOL", \
                 "true: delete only while holding the Lease; false: alone (overrides the configuration)" \
     }
+#define COMMON_LISTEN_OPTION \
+    { "listen", 0, "ADDRESS", "where to serve /healthz and /readyz, such as :8080 (overrides the configuration)" }
 #define COMMON_LOG_OPTIONS \
     {"log-level", 0, "LEVEL", "debug, info, warn or error (overrides the configuration)"}, { \
         "log-format", 0, "FORMAT", "logfmt or json (overrides the configuration)" \

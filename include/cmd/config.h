@@ -33,6 +33,8 @@ struct config {
     bool manifest;        /* keep the Job's manifest in its row */
     char *labels;         /* globs of label keys to keep in the row, space or comma separated */
     char *annotations;    /* the same for annotations */
+    /* [serve] */
+    char *listen; /* as address_parse takes it, "" for nowhere */
     /* [policy] and [namespace GLOB] sections, and of [sexton] what decides about Jobs */
     struct policy policy;
     char *path;       /* the file, or NULL */

@@ -9,6 +9,7 @@
 #include "base/error.h"
 #include "base/loop.h"
 #include "cmd/config.h"
+#include "cmd/health.h"
 #include "jobs/reconcile.h"
 #include "kube/kubeconfig.h"
 
@@ -23,6 +24,8 @@ struct engine_settings {
     const struct kube_config *kube_config; /* borrowed */
     bool dry_run;                          /* no register, no deletion */
     bool one_pass;                         /* list once, act, finish */
+    bool ask_rights;                       /* find out which permissions are missing: somebody reads of it */
+    bool patient; /* a register that cannot be opened yet is waited for, and somebody asks engine_store_failure */
 };
 
 struct engine_handler {
@@ -36,7 +39,7 @@ struct engine_handler {
 /* Where the Lease is: as configured, else the Namespace of the Pod or of the context. Borrowed from the arguments. */
 const char *engine_lease_namespace(const struct config *config, const struct kube_config *kube_config);
 
-/* Opens the register, so that a bad path is an error now. */
+/* Opens the register, so that a bad path is an error now; unless it is patient. */
 int engine_create(struct loop *loop, const struct engine_settings *settings, const struct engine_handler *handler,
         struct engine **ret, struct error *err) must_check;
 /* -1: something could not be written to the register. */
@@ -56,5 +59,10 @@ int64_t engine_server_ahead_ms(const struct engine *engine);
 struct reconcile_counts engine_count(const struct engine *engine);
 /* For progress: Jobs listed so far, and whether every list is complete. */
 bool engine_is_synced(const struct engine *engine);
+/* What /healthz and /readyz are made from. Texts are borrowed until the next turn of the loop. */
+struct health_facts engine_health(const struct engine *engine);
+/* Why nothing can be recorded now, and so nothing is deleted; NULL: it can, or a dry run needs no register. Borrowed
+ * until the loop's next turn. */
+const char *engine_store_failure(const struct engine *engine);
 /* Who holds the lease that is not ours yet, "" when nobody is known to; NULL: it is ours, or none is needed. */
 const char *engine_waits_for(const struct engine *engine);

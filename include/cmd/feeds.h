@@ -15,6 +15,7 @@
 #include "base/error.h"
 #include "base/loop.h"
 #include "cmd/config.h"
+#include "cmd/health.h"
 #include "jobs/reconcile.h"
 #include "kube/client.h"
 #include "kube/discovery.h"
@@ -52,6 +53,8 @@ void feeds_relist_jobs(struct feeds *feeds);
 
 /* Every list is complete, or was given up. */
 bool feeds_is_synced(const struct feeds *feeds);
+/* What there is to tell of lists and watches. Texts are borrowed until the next turn of the loop. */
+void feeds_tell_health(const struct feeds *feeds, struct health_facts *facts);
 /* One pass: the first source that was given up, and why; NULL: none. */
 const struct error *feeds_error(const struct feeds *feeds);
 /* Which source brings the Jobs of this Namespace; -1: none of ours. */

@@ -53,6 +53,8 @@ struct client_handler {
     /* An answer came whose Date header says date_ms; by the monotonic clock, the request was not sent before sent_ms,
      * and its headers were here at received_ms. */
     void (*date)(void *arg, int64_t sent_ms, int64_t received_ms, int64_t date_ms);
+    /* An answer was 403. May be NULL. */
+    void (*forbidden)(void *arg);
 };
 
 /* Borrows the config. handler may be NULL. */
@@ -67,6 +69,9 @@ void client_set_user_timeout(struct client *client, int64_t timeout_ms);
 struct client_call *client_start(struct client *client, const struct client_request *request, struct error *err);
 /* done is not called any more. NULL is fine. */
 void client_cancel(struct client_call *call);
+/* For how long requests have had no answer at all, and why (borrowed until the next request ends); 0: the last one had
+ * one, or there was none yet. */
+int64_t client_silent_ms(const struct client *client, const char **ret_why);
 /* After data returned HTTP_PAUSE. */
 void client_resume(struct client_call *call);
 

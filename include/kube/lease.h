@@ -66,6 +66,11 @@ bool lease_was_anothers(const struct lease *lease);
 /* The holder as last seen, "" for none. Borrowed until the next callback. */
 const char *lease_holder(const struct lease *lease);
 
+/* Whether it was ever read or written: until then, nobody is known to hold it, nor not to. */
+bool lease_is_known(const struct lease *lease);
+/* For how long every request has failed, and why (borrowed until the next callback); 0: the last one did not. */
+int64_t lease_failing_ms(const struct lease *lease, const char **ret_why);
+
 /* A Lease as read. Strings are borrowed from the JSON; a field that is missing or of another type is "" or 0. */
 struct lease_record {
     const char *holder, *renew_time, *acquire_time;

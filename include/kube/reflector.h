@@ -83,5 +83,8 @@ struct reflector *reflector_create(struct loop *loop, struct client *client, con
 void reflector_destroy(struct reflector *reflector);
 void reflector_start(struct reflector *reflector);
 void reflector_resume(struct reflector *reflector);
+/* By how much the list or watch under way has outlived the deadline that ends it, with nothing heard since: 0 or less,
+ * not at all; INT64_MIN when none is under way. */
+int64_t reflector_overdue_ms(const struct reflector *reflector);
 /* A full list next, and soon, although nothing was lost. Not in list-only mode, and not from within a callback. */
 void reflector_relist(struct reflector *reflector);

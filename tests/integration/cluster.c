@@ -180,12 +180,14 @@ int64_t sim_count_code(const char *code) {
 }
 
 int64_t sim_total(void) {
-    int64_t leases = 0;
+    int64_t leases = 0, events = 0;
     json_t *resources = json_object_get(sim_get("/kubesim/stats"), "resources"), *count;
     const char *verb;
     json_object_foreach (json_object_get(resources, "leases"), verb, count)
         leases += json_integer_value(count);
-    return stat_of("total", NULL, NULL) - leases - own_gets - own_patches - own_deletes;
+    json_object_foreach (json_object_get(resources, "events"), verb, count)
+        events += json_integer_value(count);
+    return stat_of("total", NULL, NULL) - leases - events - own_gets - own_patches - own_deletes;
 }
 
 int64_t sim_open_watches(const char *resource) {

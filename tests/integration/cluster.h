@@ -39,7 +39,7 @@ void sim_load(const char *json);
 /* How often, without the requests of this process: "jobs", "list". resource "": discovery. */
 int64_t sim_count(const char *resource, const char *verb);
 int64_t sim_count_code(const char *code);
-/* But for those about Leases, which come and go with time. */
+/* But for those about Leases and Events, which come and go with time. */
 int64_t sim_total(void);
 int64_t sim_open_watches(const char *resource);
 int64_t sim_objects(const char *resource);

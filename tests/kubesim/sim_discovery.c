@@ -21,7 +21,8 @@ static json_t *group_make(const struct sim_store *store, const char *name) {
         json_array_append_new(versions, group_version(name, "v1"));
         if (strcmp(sim_store_resource(store, SIM_CRONJOBS)->version, "v1") != 0)
             json_array_append_new(versions, group_version(name, "v1beta1"));
-    } else if (strcmp(name, "coordination.k8s.io") == 0 || strcmp(name, "authorization.k8s.io") == 0) {
+    } else if (strcmp(name, "coordination.k8s.io") == 0 || strcmp(name, "authorization.k8s.io") == 0 ||
+               strcmp(name, "events.k8s.io") == 0) {
         json_array_append_new(versions, group_version(name, "v1"));
     } else {
         json_decref(versions);
@@ -86,9 +87,9 @@ static json_t *version_make(const struct sim_store *store) {
 }
 
 static json_t *groups_make(const struct sim_store *store) {
-    return json_pack("{s:s,s:s,s:[o,o,o]}", "kind", "APIGroupList", "apiVersion", "v1", "groups",
+    return json_pack("{s:s,s:s,s:[o,o,o,o]}", "kind", "APIGroupList", "apiVersion", "v1", "groups",
             group_make(store, "authorization.k8s.io"), group_make(store, "batch"),
-            group_make(store, "coordination.k8s.io"));
+            group_make(store, "coordination.k8s.io"), group_make(store, "events.k8s.io"));
 }
 
 void sim_discovery_serve(struct sim_request *req, struct sim_reply *reply) {

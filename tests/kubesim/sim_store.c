@@ -107,6 +107,20 @@ static const struct sim_resource resource_table[SIM_RESOURCE_COUNT] = {
                 .namespaced = true,
                 .update_creates = true,
                 .propagation = SIM_PROPAGATE_BACKGROUND},
+        {.id = SIM_EVENTS,
+                .plural = "events",
+                .singular = "event",
+                .kind = "Event",
+                .group = "events.k8s.io",
+                .version = "v1",
+                .api_version = "events.k8s.io/v1",
+                .short_name = "ev",
+                .qualified = "events.events.k8s.io",
+                .prefix = "{\"kind\":\"Event\",\"apiVersion\":\"events.k8s.io/v1\",",
+                .namespaced = true,
+                .update_creates = true,
+                .blind_update = true,
+                .propagation = SIM_PROPAGATE_BACKGROUND},
 };
 
 struct sim_store *sim_store_create(

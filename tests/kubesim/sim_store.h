@@ -17,7 +17,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-enum sim_resource_id { SIM_NAMESPACES, SIM_JOBS, SIM_CRONJOBS, SIM_PODS, SIM_LEASES, SIM_RESOURCE_COUNT };
+enum sim_resource_id { SIM_NAMESPACES, SIM_JOBS, SIM_CRONJOBS, SIM_PODS, SIM_LEASES, SIM_EVENTS, SIM_RESOURCE_COUNT };
 
 enum sim_propagation {
     SIM_PROPAGATE_DEFAULT,

@@ -18,6 +18,9 @@ void sim_create_serve(struct sim_request *req, struct sim_reply *reply);
 void sim_update_serve(struct sim_request *req, struct sim_reply *reply);
 void sim_patch_serve(struct sim_request *req, struct sim_reply *reply);
 
+/* sim_event.c: what events.k8s.io/v1 validates; before: NULL when it is new. False after having answered. */
+bool sim_event_check(struct sim_request *req, struct sim_reply *reply, const json_t *event, const json_t *before);
+
 /* sim_delete.c */
 void sim_delete_serve(struct sim_request *req, struct sim_reply *reply);
 

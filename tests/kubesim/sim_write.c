@@ -254,6 +254,8 @@ static void object_create(struct sim_request *req, struct sim_reply *reply, json
     }
     if (!namespace_check(req, reply, name))
         return;
+    if (res->id == SIM_EVENTS && !sim_event_check(req, reply, object, NULL))
+        return;
     if (sim_store_get(req->sim->store, res, req->ns, name)) {
         sim_reply_error(reply, 409, "AlreadyExists", sim_details_of(res, name), "%s \"%s\" already exists",
                 res->qualified, name);
@@ -358,7 +360,10 @@ static void object_update(struct sim_request *req, struct sim_reply *reply, stru
     json_t *before = sim_version_object(old);
 
     update_keep(req, object, before);
+    bool sound = res->id != SIM_EVENTS || sim_event_check(req, reply, object, before);
     json_decref(before);
+    if (!sound)
+        return;
     if (sim_request_is_dry(req)) {
         reply_tree(reply, 200, res, object);
         return;

@@ -135,6 +135,11 @@ bool writer_has_room(const struct writer *writer) {
     return !full;
 }
 
+int64_t writer_busy_ms(struct writer *writer) {
+    (void)writer;
+    return 0;
+}
+
 size_t writer_pending(const struct writer *writer) {
     return writer->pending;
 }

@@ -270,6 +270,11 @@ bool writer_has_room(const struct writer *w) {
     return !w->full;
 }
 
+int64_t writer_busy_ms(struct writer *w) {
+    (void)w;
+    return 0;
+}
+
 size_t writer_pending(const struct writer *w) {
     return (size_t)w->pending;
 }

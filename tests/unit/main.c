@@ -28,9 +28,12 @@ static const struct {
         {"credentials", suite_credentials},
         {"http", suite_http},
         {"lease", suite_lease},
+        {"health", suite_health},
+        {"address", suite_address},
         {"history", suite_history},
         {"store_faults", suite_store_faults},
         {"store_stress", suite_store_stress},
+        {"claim", suite_claim},
         {"writer", suite_writer},
         {"cmd_history", suite_cmd_history},
 };

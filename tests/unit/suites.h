@@ -8,6 +8,7 @@
 Suite *suite_annotations(void);
 Suite *suite_base(void);
 Suite *suite_cmd_history(void);
+Suite *suite_claim(void);
 Suite *suite_config(void);
 Suite *suite_credentials(void);
 Suite *suite_evidence(void);
@@ -17,6 +18,8 @@ Suite *suite_http(void);
 Suite *suite_job(void);
 Suite *suite_kubeconfig(void);
 Suite *suite_lease(void);
+Suite *suite_health(void);
+Suite *suite_address(void);
 Suite *suite_options(void);
 Suite *suite_policy(void);
 Suite *suite_reconcile(void);
