@@ -188,7 +188,7 @@ static void begin_sample(const struct rendering *r, const char *suffix, const ch
     strbuf_add_text(r->out, suffix);
     for (int i = 0; i < LABELS_MAX && r->family->labels[i]; i++) {
         strbuf_add_format(r->out, "%c%s=\"", i ? ',' : '{', r->family->labels[i]);
-        add_escaped(r->out, values[i], true);
+        add_escaped(r->out, values[i] ? values[i] : "", true);
         strbuf_add_char(r->out, '"');
     }
 }
