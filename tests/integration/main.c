@@ -61,6 +61,7 @@ static const struct {
         {"policy", suite_policy, 2, false},
         {"listed", suite_listed, 2, false},
         {"lease", suite_lease, 3, false},
+        {"metrics", suite_metrics, 3, false},
         {"serve", suite_serve, 3, false},
         {"health", suite_health, 4, false},
         {"events", suite_events, 2, false},
