@@ -208,7 +208,7 @@ START_TEST(many_missing_permissions_are_named_up_to_a_point) {
     sim_faults("[{'match': {'resource': 'selfsubjectaccessreviews'}, 'action': {'body': '{\\'kind\\': "
                "\\'SelfSubjectAccessReview\\', \\'status\\': {\\'allowed\\': false}}', 'contentType': "
                "'application/json'}}]");
-    struct process *controller = start("[sexton]\nleader-elect = false\nnamespaces = a b c d\n");
+    struct process *controller = start("[sexton]\nleader-elect = false\nevents = false\nnamespaces = a b c d\n");
     wait_until(is_unready("\nnot ok permissions: may not list jobs.batch in a, "));
     expect_contains(readiness(), "watch namespaces a and 24 more; nor get namespaces kube-system: apply");
     controller_stop(controller);
@@ -218,9 +218,10 @@ END_TEST
 START_TEST(a_permission_that_it_can_do_without_is_told_and_it_is_ready) {
     sim_start(NULL);
     sim_faults("[{'match': {'verb': 'get', 'resource': 'namespaces', 'name': 'kube-system'}, 'action': {'deny': "
-               "true}}]");
+               "true}}, {'match': {'verb': 'patch', 'resource': 'events'}, 'action': {'deny': true}}]");
     struct process *controller = start("");
-    wait_until(is_ready("\nok permissions: may not get namespaces kube-system, and goes without\n"));
+    wait_until(is_ready("\nok permissions: may not get namespaces kube-system, patch events.events.k8s.io, and goes "
+                        "without\n"));
     controller_stop(controller);
 }
 END_TEST
