@@ -663,6 +663,10 @@ void engine_config_changed(struct engine *e) {
     reconcile_policy_changed(e->reconcile);
 }
 
+void engine_config_refused(struct engine *e, const char *why) {
+    announce_refused(e->announce, why);
+}
+
 const struct store *engine_store(const struct engine *e) {
     return reconcile_store(e->reconcile);
 }

@@ -79,6 +79,11 @@ static void on_config_taken(void *arg) {
     engine_config_changed(c->engine);
 }
 
+static void on_config_refused(void *arg) {
+    const struct run_command *c = arg;
+    engine_config_refused(c->engine, c->reload.facts.last_failure.text);
+}
+
 static void on_file_changed(void *arg) {
     struct run_command *c = arg;
     reload_now(&c->reload);
@@ -146,7 +151,8 @@ static int serve(struct run_command *c, struct error *err) {
 static int load(struct run_command *c, struct error *err) {
     const struct kubeconfig_options where = {.kubeconfig = c->common.kubeconfig, .context = c->common.context};
     const struct config_watch_handler watch_handler = {.arg = c, .changed = on_file_changed};
-    const struct reload_handler reload_handler = {.arg = c, .load = load_config, .taken = on_config_taken};
+    const struct reload_handler reload_handler = {
+            .arg = c, .load = load_config, .taken = on_config_taken, .refused = on_config_refused};
     if (c->common.config && !(c->watch = config_watch_create(c->loop, c->common.config, &watch_handler, err)))
         return -1;
     if (common_load_config(&c->common, &c->config, err) < 0 || kubeconfig_load(&where, &c->kube_config, err) < 0)

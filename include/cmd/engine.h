@@ -11,6 +11,7 @@
 #include "cmd/config.h"
 #include "cmd/health.h"
 #include "jobs/reconcile.h"
+#include "kube/events.h"
 #include "kube/kubeconfig.h"
 
 /* For what is in flight when a signal comes: Kubernetes kills after 30 s, people after 10. */
@@ -50,6 +51,8 @@ void engine_start(struct engine *engine);
 void engine_stop(struct engine *engine);
 /* After config_reload: evaluate everything again. */
 void engine_config_changed(struct engine *engine);
+/* A new version of it was refused: tell people by an Event. */
+void engine_config_refused(struct engine *engine, const char *why);
 
 /* What it knows of the cluster, and how far the API server's clock is ahead of ours (0: they may agree). */
 const struct store *engine_store(const struct engine *engine);
