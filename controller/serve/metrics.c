@@ -272,7 +272,7 @@ static void add_family(const struct rendering *r, const struct metrics *metrics)
             add_tally(r, *(const struct tally *const *)at);
             break;
         case VERSION:
-            begin_sample(r, "", (const char *const[LABELS_MAX]){metrics->version ? metrics->version : ""});
+            begin_sample(r, "", (const char *const[LABELS_MAX]){metrics->version});
             end_labels(r);
             strbuf_add_text(r->out, "1\n");
             break;
