@@ -51,7 +51,7 @@ void engine_start(struct engine *engine);
 void engine_stop(struct engine *engine);
 /* After config_reload: evaluate everything again. */
 void engine_config_changed(struct engine *engine);
-/* A new version of it was refused: tell people by an Event. */
+/* A new version was refused, and why: for those who follow what we announce. */
 void engine_config_refused(struct engine *engine, const char *why);
 
 /* What it knows of the cluster, and how far the API server's clock is ahead of ours (0: they may agree). */
@@ -59,8 +59,22 @@ const struct store *engine_store(const struct engine *engine);
 const struct recreated *engine_recreated(const struct engine *engine);
 int64_t engine_server_ahead_ms(const struct engine *engine);
 
-/* Of Kubernetes Events; zeros where none are written. */
-const struct events_stats *engine_events(const struct engine *engine);
+/* What there is to be counted of. Borrowed. */
+struct announce;
+struct client;
+struct feeds;
+struct meters;
+struct writer;
+struct engine_parts {
+    const struct client *client;
+    const struct feeds *feeds;
+    const struct reconcile *reconcile;
+    const struct meters *meters;
+    const struct announce *announce; /* NULL: no Kubernetes Events */
+    struct writer *writer;           /* NULL in a dry run */
+};
+struct engine_parts engine_parts(const struct engine *engine);
+
 struct reconcile_counts engine_count(const struct engine *engine);
 /* For progress: Jobs listed so far, and whether every list is complete. */
 bool engine_is_synced(const struct engine *engine);

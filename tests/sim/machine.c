@@ -197,6 +197,7 @@ void machine_boot(struct machine *m) {
     m->config = settings_make_config(&m->settings);
     trace("  machine %d: boots%s", m->index, m->one_pass ? " for one pass" : "");
     model_boot(m);
+    ledger_boot(m);
     struct machine *running = world->running;
     world->running = m;
     struct error err = {0};

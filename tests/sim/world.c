@@ -13,7 +13,7 @@ struct world *world;
 
 const char *const invariant_names[INVARIANTS] = {"everything holds", "record first", "never early", "preconditions",
         "kept stays", "nothing on stale knowledge", "only with the lease", "nothing after the stop", "bounded",
-        "the register is true", "in the end all is as it should be"};
+        "the register is true", "the metrics say what is on record", "in the end all is as it should be"};
 
 void violated(enum invariant invariant, const char *fmt, ...) {
     va_list args;
