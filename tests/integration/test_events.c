@@ -241,7 +241,7 @@ START_TEST(who_stands_by_and_who_is_told_not_to_writes_none) {
     expect_number(sim_count("events", "create"), 0);
     struct process *leader = controller_start();
     wait_until(events_of("", NULL) == 1);
-    struct process *other = controller_start();
+    struct process *other = controller_start("--store", format("sqlite:%s", in_folder("other.db")));
     wait_until_synced(other);
     job = put_job(.name = "typo-2", .ended_s = 5, .annotations = BAD);
     wait_until(has_logged(other, "job=shop/typo-2") && events_of("", NULL) == 2);
