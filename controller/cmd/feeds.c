@@ -433,7 +433,7 @@ static void tell_feed_health(const struct feed *feed, struct health_facts *facts
 }
 
 void feeds_tell_health(const struct feeds *f, struct health_facts *facts) {
-    for (size_t i = 0; i < f->n_sources; i++) {
+    for (size_t i = 0; f->client && i < f->n_sources; i++) {
         for (int kind = 0; kind < KINDS; kind++)
             tell_feed_health(&f->sources[i].feeds[kind], facts);
     }

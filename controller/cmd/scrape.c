@@ -20,8 +20,18 @@ static void take_meters(const struct meters *meters, struct metrics *ret) {
     ret->overflow = (int64_t)(meters->recorded.overflow + meters->deleted.overflow + meters->failures.overflow);
 }
 
-static void take_reconcile(const struct reconcile *reconcile, struct metrics *ret) {
-    struct reconcile_survey survey = reconcile_survey(reconcile);
+static struct reconcile_survey survey_jobs(struct scrape *scrape, const struct reconcile *reconcile) {
+    int64_t began_ms = clock_mono_ms();
+    if (began_ms < scrape->survey_next_ms)
+        return scrape->survey;
+    scrape->survey = reconcile_survey(reconcile);
+    int64_t ended_ms = clock_mono_ms();
+    scrape->survey_next_ms = ended_ms + (ended_ms - began_ms) * SCRAPE_SURVEY_SHARE;
+    return scrape->survey;
+}
+
+static void take_reconcile(struct scrape *scrape, const struct reconcile *reconcile, struct metrics *ret) {
+    struct reconcile_survey survey = survey_jobs(scrape, reconcile);
     struct reconcile_totals totals = reconcile_total(reconcile);
     ret->jobs[METRICS_JOBS_RUNNING] = survey.running;
     ret->jobs[METRICS_JOBS_WAITING] = survey.waiting;
@@ -91,7 +101,7 @@ void scrape_look(struct scrape *scrape, const struct engine *engine, struct metr
     metrics_init(ret);
     ret->version = SEXTON_VERSION;
     take_meters(parts.meters, ret);
-    take_reconcile(parts.reconcile, ret);
+    take_reconcile(scrape, parts.reconcile, ret);
     take_client(client_stats(parts.client), ret);
     take_reflector(&feeds.namespaces, METRICS_NAMESPACES, ret);
     take_reflector(&feeds.cronjobs, METRICS_CRONJOBS, ret);

@@ -319,8 +319,6 @@ int writer_open(struct loop *loop, const struct writer_settings *settings, const
         destroy(writer);
         return -1;
     }
-    if (writer->store)
-        history_measure(writer->store, &writer->size);
     if (settings->patient)
         writer->check_at_mono = writer_mono_ms();
     else

@@ -132,28 +132,22 @@ int writer_open_store(struct writer *writer, struct error *err) {
     const struct history_identity before = writer->identity;
     history_identify(store, &writer->identity);
     set_store(writer, store);
-    bool first = !writer->was_open;
+    struct history_size size = {0};
+    history_measure(store, &size);
+    bool first = !writer->was_open, anew = !first && history_identity_differs(&before, &writer->identity);
     writer->was_open = true;
-    if (!first && !history_identity_differs(&before, &writer->identity))
-        return 0;
     pthread_mutex_lock(&writer->mutex);
+    writer->size = size;
     if (first) {
         writer->opened_told = false;
         writer->created = writer->identity.created;
-    } else {
+    } else if (anew) {
         writer->anew_told = false;
     }
     pthread_mutex_unlock(&writer->mutex);
-    loop_wake_send(writer->wake);
+    if (first || anew)
+        loop_wake_send(writer->wake);
     return 0;
-}
-
-/* Under store_mutex. Is what was written still there, and still ours alone? */
-static int check_open_store(struct writer *writer, struct error *err) {
-    if (!claim_holds(writer->claim))
-        return error_set(
-                err, ERROR_IO, "its lock file was removed or replaced while it was in use (%s)", writer->location);
-    return history_check(writer->store, err);
 }
 
 /* Under store_mutex. The batch is on disk. */
@@ -168,6 +162,14 @@ static void note_commit(struct writer *writer, const struct writer_chain *batch,
     writer->requests += requests;
     writer->size = size;
     pthread_mutex_unlock(&writer->mutex);
+}
+
+/* Under store_mutex. Is what was written still there, and still ours alone? */
+static int check_open_store(struct writer *writer, struct error *err) {
+    if (!claim_holds(writer->claim))
+        return error_set(
+                err, ERROR_IO, "its lock file was removed or replaced while it was in use (%s)", writer->location);
+    return history_check(writer->store, err);
 }
 
 /* Under store_mutex. 0, or -1 with the store closed, or with ret_refused: what cannot be applied. */
@@ -285,8 +287,8 @@ static void check_store(struct writer *writer) {
     struct error err = {0};
     go_to_disk(writer);
     pthread_mutex_lock(&writer->store_mutex);
-    int result = writer->store ? check_open_store(writer, &err) : writer_open_store(writer, &err);
     struct history_size size = {0};
+    int result = writer->store ? check_open_store(writer, &err) : writer_open_store(writer, &err);
     if (result < 0 && writer->store)
         drop_store(writer, NULL);
     if (writer->store)

@@ -11,6 +11,7 @@
 #include "cmd/config.h"
 #include "cmd/health.h"
 #include "jobs/reconcile.h"
+#include "kube/events.h"
 #include "kube/kubeconfig.h"
 
 /* For what is in flight when a signal comes: Kubernetes kills after 30 s, people after 10. */

@@ -109,6 +109,7 @@ struct config *settings_make_config(const struct settings *settings) {
     set(config, "sexton", "leader-elect", flavor->leader_elect ? "true" : "false");
     set(config, "sexton", "namespaces", flavor->listed ? "alpha beta" : "*");
     set(config, "sexton", "selector", flavor->selector ? "run=yes" : "");
+    set(config, "sexton", "events", flavor->events ? "true" : "false");
     set(config, "history", "manifest", flavor->manifest ? "true" : "false");
     set_number(config, "sexton", "delete-qps", settings->delete_qps, "");
     set_number(config, "sexton", "max-in-flight", settings->max_in_flight, "");

@@ -213,7 +213,7 @@ struct machine {
     int64_t server_high_ms, server_epoch; /* least upper bound of server minus true time, of Dates of that epoch */
     int64_t boot_epoch;
     int64_t request_minute;
-    int requests;
+    int requests, events; /* within that minute */
 };
 
 /* ---- the world ---- */
@@ -229,6 +229,7 @@ struct flavor { /* drawn once for each world */
     int queue_room;  /* requests the register takes in before it says stop */
     int ttl_max_s;
     int recreate_limit; /* 0: that guard is off */
+    bool events;        /* Kubernetes Events are written */
 };
 
 struct world {
@@ -337,6 +338,7 @@ enum count {
     COUNT_WATCH_MID_JSON,
     COUNT_EVENTS,
     COUNT_BOOKMARKS,
+    COUNT_KUBERNETES_EVENTS,
     COUNT_DOUBLED,
     COUNT_DROPPED,
     COUNT_REORDERED,
