@@ -12,6 +12,8 @@ DESTDIR ?=
 PACKAGES_BUILD := gcc libc6-dev pkg-config libcurl4-openssl-dev libssl-dev libjansson-dev libev-dev libinih-dev \
 	libsqlite3-dev libyaml-dev uthash-dev libmicrohttpd-dev
 PACKAGES_CHECK := shellcheck libnghttp2-dev check clang clang-tidy clang-format cppcheck libclang-rt-14-dev openssl curl jq sqlite3
+# For the manifests; any kubectl will do.
+PACKAGES_CHECK += $(if $(shell command -v kubectl),,kubernetes-client)
 PACKAGES_E2E   := $(PACKAGES_CHECK) ca-certificates xz-utils dpkg-dev procps
 PACKAGES_IMAGE := buildah crun mmdebstrap debian-archive-keyring ca-certificates iproute2 jq openssl
 
