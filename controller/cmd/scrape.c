@@ -116,3 +116,10 @@ void scrape_look(struct scrape *scrape, const struct engine *engine, struct metr
     ret->skew_ms = engine_server_ahead_ms(engine);
     take_process(scrape->start_ms, ret);
 }
+
+void scrape_take_reload(const struct reload_facts *facts, struct metrics *ret) {
+    ret->reloads[METRICS_RELOAD_SUCCESS] = facts->succeeded;
+    ret->reloads[METRICS_RELOAD_FAILURE] = facts->failed;
+    ret->last_reload_successful = facts->last_successful;
+    ret->last_reload_success_ms = facts->last_success_ms;
+}

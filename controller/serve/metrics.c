@@ -190,7 +190,7 @@ static void begin_sample(const struct rendering *r, const char *suffix, const ch
     strbuf_add_text(r->out, suffix);
     for (int i = 0; i < LABELS_MAX && r->family->labels[i]; i++) {
         strbuf_add_format(r->out, "%c%s=\"", i ? ',' : '{', r->family->labels[i]);
-        add_escaped(r->out, values[i], true);
+        add_escaped(r->out, values[i] ? values[i] : "", true);
         strbuf_add_char(r->out, '"');
     }
 }
@@ -274,7 +274,7 @@ static void add_family(const struct rendering *r, const struct metrics *metrics)
             add_tally(r, *(const struct tally *const *)at);
             break;
         case VERSION:
-            begin_sample(r, "", (const char *const[LABELS_MAX]){metrics->version ? metrics->version : ""});
+            begin_sample(r, "", (const char *const[LABELS_MAX]){metrics->version});
             end_labels(r);
             strbuf_add_text(r->out, "1\n");
             break;
