@@ -40,7 +40,7 @@ struct engine {
     struct loop *loop;
     struct config *config;
     const struct kube_config *kube_config;
-    bool dry_run, one_pass, ask_rights;
+    bool dry_run, one_pass, patient, ask_rights;
     struct engine_handler handler;
 
     struct client *client;
@@ -55,6 +55,9 @@ struct engine {
 
     struct loop_timer *timer, *stop_timer, *store_timer;
     struct discovered discovered;
+    bool started;
+    bool store_is_open;         /* or none is needed */
+    struct error store_failure; /* ERROR_NONE: it can be written */
     struct evidence_settings evidence;
     bool stopping, stopped, finished, skew_told;
     const char *lease_namespace;
@@ -62,7 +65,6 @@ struct engine {
     struct error why;   /* finished: ERROR_NONE when all went well */
     bool connected;
     char connect_why[ERROR_TEXT_MAX]; /* discovery failed last; "" not yet */
-    char store_why[ERROR_TEXT_MAX];   /* the register cannot be written; "" it can */
 };
 
 /* ---- ports of the reconciler ---- */
@@ -163,6 +165,8 @@ static void tell(void *arg, const struct news *news) {
 
 /* ---- the register ---- */
 
+static void begin(struct engine *e);
+
 static void on_durable(void *arg, const struct history_request *request) {
     struct engine *e = arg;
     reconcile_on_durable(e->reconcile, request);
@@ -181,12 +185,23 @@ static void on_refused(void *arg, const struct history_request *request, const c
 /* The writer has logged it. */
 static void on_store_failing(void *arg, const char *why) {
     struct engine *e = arg;
+    e->store_failure.kind = ERROR_NONE;
+    if (why)
+        error_set(&e->store_failure, ERROR_IO, "%s", why);
     reconcile_set_recording(e->reconcile, why == NULL);
-    snprintf(e->store_why, sizeof e->store_why, "%s", why ? why : "");
     if (why && e->one_pass)
         loop_timer_start(e->store_timer, PASS_STORE_GRACE_MS);
     else
         loop_timer_stop(e->store_timer);
+    begin(e);
+}
+
+static void on_store_opened(void *arg) {
+    struct engine *e = arg;
+    e->store_is_open = true;
+    if (e->lease && !e->stopping)
+        lease_start(e->lease);
+    begin(e);
 }
 
 /* The writer has logged it. What is still there is recorded again. */
@@ -410,6 +425,20 @@ static int start_feeds(struct engine *e, struct error *err) {
     return feeds_start(e->feeds, e->client, &e->discovered, err);
 }
 
+/* Once, when the API server's ways are known and the register is open. */
+static void begin(struct engine *e) {
+    struct error err = {0};
+    if (e->started || e->stopping || !e->connected || !e->store_is_open)
+        return;
+    if (e->patient && e->store_failure.kind != ERROR_NONE)
+        return; /* it failed again meanwhile, and on_store_failing comes back here */
+    e->started = true;
+    if (start_feeds(e, &err) < 0) {
+        log_error("cannot start", log_text("error", err.text));
+        finish(e, &err);
+    }
+}
+
 static void on_discovered(
         void *arg, const struct discovered *discovered, const struct error *why, int64_t retry_in_ms) {
     struct engine *e = arg;
@@ -433,13 +462,9 @@ static void on_discovered(
     if (!discovered->cluster_is_sure && !e->dry_run)
         log_warn("the cluster is named by its URL in the register, since the Namespace kube-system may not be read",
                 log_text("hint", "allow get on that Namespace, or set cluster = NAME in [sexton]"));
-    struct error err = {0};
-    if (start_feeds(e, &err) < 0) {
-        log_error("cannot start", log_text("error", err.text));
-        finish(e, &err);
-    } else if (e->rights) {
+    if (e->rights)
         rights_start(e->rights);
-    }
+    begin(e);
 }
 
 static void on_forbidden(void *arg) {
@@ -516,10 +541,12 @@ static int build(struct engine *e, struct error *err) {
             .wake = wake,
             .tell = tell};
     const struct client_handler client_handler = {.arg = e, .date = on_date, .forbidden = on_forbidden};
-    const struct writer_settings writer_settings = {.location = config->store, .retention_ms = config->retention_ms};
+    const struct writer_settings writer_settings = {
+            .location = config->store, .retention_ms = config->retention_ms, .patient = e->patient};
     const struct writer_handler writer_handler = {.arg = e,
             .durable = on_durable,
             .failing = on_store_failing,
+            .opened = on_store_opened,
             .anew = on_store_anew,
             .room = on_store_room,
             .refused = on_refused};
@@ -541,13 +568,16 @@ static int build(struct engine *e, struct error *err) {
             .config = config, .kube_config = e->kube_config, .dry_run = e->dry_run, .pace_ms = RIGHTS_PACE_MS};
     if (e->ask_rights && !(e->rights = rights_create(e->loop, e->client, &rights, err)))
         return -1;
+    e->store_is_open = e->dry_run || !e->patient;
     if (e->dry_run)
         return 0;
     if (config->leader_elect && create_lease(e, err) < 0)
         return -1;
     if (writer_open(e->loop, &writer_settings, &writer_handler, &e->writer, err) == 0)
         return 0;
-    err->kind = ERROR_USAGE; /* at the start, what is wrong with the store is wrong with what was configured */
+    /* At the start, what is wrong with the store is wrong with what was configured; but for another one that has it. */
+    if (err->kind != ERROR_REMOTE)
+        err->kind = ERROR_USAGE;
     return -1;
 }
 
@@ -562,6 +592,7 @@ int engine_create(struct loop *loop, const struct engine_settings *settings, con
     e->dry_run = settings->dry_run;
     e->one_pass = settings->one_pass;
     e->ask_rights = settings->ask_rights;
+    e->patient = settings->patient;
     e->handler = *handler;
     if (build(e, err) < 0) {
         engine_destroy(e);
@@ -603,8 +634,8 @@ void engine_start(struct engine *e) {
     e->discovery = discovery_start(e->loop, e->client, &settings, on_discovered, e, &err);
     if (!e->discovery)
         finish(e, &err);
-    else if (e->lease)
-        lease_start(e->lease);
+    else if (e->lease && e->store_is_open)
+        lease_start(e->lease); /* not before: who waits for a register is not to keep another from acting */
 }
 
 void engine_stop(struct engine *e) {
@@ -658,11 +689,12 @@ static enum health_lease lease_state(const struct engine *e) {
 }
 
 struct health_facts engine_health(const struct engine *e) {
+    const char *store_failure = engine_store_failure(e);
     struct health_facts facts = {.stopping = e->stopping,
             .dry_run = e->dry_run,
             .connected = e->connected,
             .connect_why = e->connect_why,
-            .store_why = e->store_why,
+            .store_why = store_failure ? store_failure : "",
             .store_busy_ms = e->writer ? writer_busy_ms(e->writer) : 0,
             .lease = lease_state(e),
             .lease_holder = e->lease ? lease_holder(e->lease) : "",
@@ -677,6 +709,12 @@ struct health_facts engine_health(const struct engine *e) {
         rights_tell_health(e->rights, &facts);
     feeds_tell_health(e->feeds, &facts);
     return facts;
+}
+
+const char *engine_store_failure(const struct engine *e) {
+    if (e->store_failure.kind != ERROR_NONE)
+        return e->store_failure.text;
+    return e->store_is_open ? NULL : "it is being opened";
 }
 
 const char *engine_waits_for(const struct engine *e) {

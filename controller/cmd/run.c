@@ -147,6 +147,7 @@ static int run_loop(struct run_command *c, struct error *err) {
     const struct engine_settings settings = {.config = c->config,
             .kube_config = c->kube_config,
             .dry_run = c->dry_run,
+            .patient = *c->config->listen != '\0',
             .ask_rights = *c->config->listen != '\0'};
     const struct engine_handler handler = {.arg = c, .finished = on_finished, .stopped = on_stopped};
     if (engine_create(c->loop, &settings, &handler, &c->engine, err) < 0)

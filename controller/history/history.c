@@ -4,14 +4,16 @@
 
 #include "base/clock.h"
 #include "history/backend.h"
+#include "history/claim.h"
 #include "history/sqlite.h"
 
 static const struct kind {
     const char *scheme; /* with its colon */
     int (*open)(const char *rest, enum history_mode mode, struct history **ret, struct error *err);
     int (*probe)(const char *rest, bool *ret_there, struct error *err);
+    int (*claim)(const char *rest, struct claim **ret, struct error *err);
 } kinds[] = {
-        {"sqlite:", sqlite_open_history, sqlite_probe},
+        {"sqlite:", sqlite_open_history, sqlite_probe, claim_take},
 };
 #define KINDS (sizeof kinds / sizeof kinds[0])
 
@@ -48,6 +50,12 @@ int history_probe(const char *location, bool *ret_there, struct error *err) {
     const char *rest;
     const struct kind *kind = kind_of(location, &rest, err);
     return kind ? kind->probe(rest, ret_there, err) : -1;
+}
+
+int history_claim(const char *location, struct claim **ret, struct error *err) {
+    const char *rest;
+    const struct kind *kind = kind_of(location, &rest, err);
+    return kind ? kind->claim(rest, ret, err) : -1;
 }
 
 void history_close(struct history *history) {

@@ -45,7 +45,7 @@ static int closed_folder(struct error *err, const char *doing, const char *path,
     return closed_to_us(err, doing, path, "folder", which, &info);
 }
 
-static int refused(struct error *err, const char *doing, const char *path, int why) {
+int path_refused(struct error *err, const char *doing, const char *path, int why) {
     char folder[PATH_MAX] = ".", text[128];
     folder_of(path, folder);
     if (why == EACCES || why == EPERM)
@@ -78,19 +78,20 @@ int path_create_file(const char *path, struct error *err) {
         close(fd);
         return 0;
     }
-    return why == EEXIST ? 0 : refused(err, "create", path, why);
+    return why == EEXIST ? 0 : path_refused(err, "create", path, why);
 }
 
 int path_check_file(const char *path, bool to_write, struct error *err) {
     const char *doing = to_write ? "write to" : "read";
     struct stat info;
     if (stat(path, &info) < 0)
-        return refused(err, doing, path, errno);
+        return path_refused(err, doing, path, errno);
     if (!S_ISREG(info.st_mode))
         return error_set(err, ERROR_IO, "cannot %s the register %s: it is not a file: name another store", doing, path);
     if (faccessat(AT_FDCWD, path, to_write ? R_OK | W_OK : R_OK, AT_EACCESS) == 0)
         return 0;
-    return errno == EACCES ? closed_to_us(err, doing, path, "the file", "", &info) : refused(err, doing, path, errno);
+    return errno == EACCES ? closed_to_us(err, doing, path, "the file", "", &info)
+                           : path_refused(err, doing, path, errno);
 }
 
 bool path_has_folder(const char *path) {
@@ -110,13 +111,13 @@ int path_check_surroundings(const char *path, struct error *err) {
         return -1;
     if (faccessat(AT_FDCWD, folder, W_OK | X_OK, AT_EACCESS) < 0) {
         if (errno != EACCES || stat(folder, &info) < 0)
-            return refused(err, "write to", path, errno);
+            return path_refused(err, "write to", path, errno);
         char which[PATH_MAX + 1];
         snprintf(which, sizeof which, "%s ", folder);
         return closed_to_us(err, "make files beside", path, "folder", which, &info);
     }
     if (statvfs(folder, &room) == 0 && (unsigned long long)room.f_bavail * room.f_frsize < ROOM_MIN_BYTES)
-        return refused(err, "write to", path, ENOSPC);
+        return path_refused(err, "write to", path, ENOSPC);
     return 0;
 }
 

@@ -43,6 +43,17 @@ static void deliver_failure(struct writer *writer, const struct error *failure) 
         writer->handler.failing(writer->handler.arg, failing ? failure->text : NULL);
 }
 
+static void tell_new_register(const struct writer *writer) {
+    if (writer->created)
+        log_info("a new register begins", log_text("store", writer->location));
+}
+
+static void deliver_opened(struct writer *writer) {
+    tell_new_register(writer);
+    if (writer->handler.opened)
+        writer->handler.opened(writer->handler.arg);
+}
+
 static void deliver_anew(struct writer *writer) {
     log_warn(
             "another register is in the place of the one that was written until now: what that one had recorded is not "
@@ -101,9 +112,9 @@ static void on_wake(void *arg) {
     writer->refused = NULL;
     writer->refused_tail = &writer->refused;
     struct error failure = writer->failure, prune_failure = writer->prune_failure;
-    bool anew = !writer->anew_told;
+    bool anew = !writer->anew_told, opened = !writer->opened_told;
     bool changed = !writer->failure_told, prune_changed = !writer->prune_failure_told;
-    writer->failure_told = writer->prune_failure_told = writer->anew_told = true;
+    writer->failure_told = writer->prune_failure_told = writer->anew_told = writer->opened_told = true;
     pthread_mutex_unlock(&writer->mutex);
 
     bool gone = false;
@@ -116,6 +127,8 @@ static void on_wake(void *arg) {
     /* Working again comes before what is durable because of it. */
     if (!gone && changed && failure.kind == ERROR_NONE)
         deliver_failure(writer, &failure);
+    if (!gone && opened)
+        deliver_opened(writer);
     /* A record that was refused comes before the intent behind it, which may stand on an older one. */
     if (!deliver_refused(writer, refused, &gone)) {
         writer_chain_destroy(&done);
@@ -222,6 +235,7 @@ static void destroy(struct writer *writer) {
     writer_chain_destroy(&writer->done);
     refusals_destroy(writer->refused);
     history_close(writer->store);
+    claim_drop(writer->claim);
     pthread_cond_destroy(&writer->changed);
     pthread_cond_destroy(&writer->stopped);
     pthread_mutex_destroy(&writer->mutex);
@@ -267,7 +281,7 @@ static struct writer *allocate(const struct writer_settings *settings, const str
     writer_chain_init(&writer->done);
     writer->refused_tail = &writer->refused;
     writer->handler = *handler;
-    writer->failure_told = writer->prune_failure_told = writer->anew_told = true;
+    writer->failure_told = writer->prune_failure_told = writer->anew_told = writer->opened_told = true;
     writer->retention_ms = settings->retention_ms;
     writer->prune_at_mono = writer_mono_ms();
     writer->prune_batch = WRITER_PRUNE_FIRST;
@@ -289,14 +303,15 @@ int writer_open(struct loop *loop, const struct writer_settings *settings, const
     if (!writer)
         return error_nomem(err);
     writer->wake = loop_wake_create(loop, on_wake, writer, err);
-    if (!writer->wake || history_open(settings->location, HISTORY_WRITE, &writer->store, err) < 0) {
+    if (!writer->wake || (!settings->patient && writer_open_store(writer, err) < 0)) {
         destroy(writer);
         return -1;
     }
-    writer->interruptible = writer->store;
-    history_identify(writer->store, &writer->identity);
-    if (writer->identity.created)
-        log_info("a new register begins", log_text("store", settings->location));
+    if (settings->patient)
+        writer->check_at_mono = writer_mono_ms();
+    else
+        tell_new_register(writer);
+    writer->opened_told = true;
     if (start_thread(writer, err) < 0) {
         destroy(writer);
         return -1;

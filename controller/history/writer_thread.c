@@ -9,6 +9,8 @@
 #define BATCH_MAX 256       /* requests a transaction: others who write wait for no longer than that */
 #define RETRY_FIRST_MS 100  /* a lock or a full disk may be over soon; no jitter, for nobody else retries in step */
 #define RETRY_LAST_MS 10000 /* how late work resumes, at most, when the cause is gone */
+#define RETRY_CLAIM_MS \
+    2000 /* while another process has it: a look at a lock costs little, and somebody is to take over */
 #define PRUNE_EVERY_MS 3600000LL /* retention is in days */
 #define PRUNE_PAUSE_MS 50        /* between two steps, so that another process gets its turn: it looks every 20 ms */
 #define PRUNE_STEP_LONG_MS 50    /* a step that took longer takes fewer rows next time */
@@ -104,22 +106,45 @@ static void drop_store(struct writer *writer, struct writer_chain *batch) {
 }
 
 /* Under store_mutex. */
-static int open_store(struct writer *writer, struct error *err) {
+static int claim_store(struct writer *writer, struct error *err) {
+    if (writer->claim && claim_holds(writer->claim))
+        return 0;
+    claim_drop(writer->claim);
+    writer->claim = NULL;
+    return history_claim(writer->location, &writer->claim, err);
+}
+
+int writer_open_store(struct writer *writer, struct error *err) {
     struct history *store;
     if (writer->store)
         return 0;
-    if (history_open(writer->location, HISTORY_WRITE, &store, err) < 0)
+    if (claim_store(writer, err) < 0 || history_open(writer->location, HISTORY_WRITE, &store, err) < 0)
         return -1;
     const struct history_identity before = writer->identity;
     history_identify(store, &writer->identity);
     set_store(writer, store);
-    if (history_identity_differs(&before, &writer->identity)) {
-        pthread_mutex_lock(&writer->mutex);
+    bool first = !writer->was_open;
+    writer->was_open = true;
+    if (!first && !history_identity_differs(&before, &writer->identity))
+        return 0;
+    pthread_mutex_lock(&writer->mutex);
+    if (first) {
+        writer->opened_told = false;
+        writer->created = writer->identity.created;
+    } else {
         writer->anew_told = false;
-        pthread_mutex_unlock(&writer->mutex);
-        loop_wake_send(writer->wake);
     }
+    pthread_mutex_unlock(&writer->mutex);
+    loop_wake_send(writer->wake);
     return 0;
+}
+
+/* Under store_mutex. Is what was written still there, and still ours alone? */
+static int check_open_store(struct writer *writer, struct error *err) {
+    if (!claim_holds(writer->claim))
+        return error_set(
+                err, ERROR_IO, "its lock file was removed or replaced while it was in use (%s)", writer->location);
+    return history_check(writer->store, err);
 }
 
 /* Under store_mutex. 0, or -1 with the store closed, or with ret_refused: what cannot be applied. */
@@ -128,7 +153,7 @@ static int try_batch(struct writer *writer, const char *cluster, struct writer_c
     *ret_refused = NULL;
     if (!writer->spare && !(writer->spare = calloc(1, sizeof *writer->spare)))
         return error_nomem(err);
-    if (open_store(writer, err) < 0)
+    if (writer_open_store(writer, err) < 0)
         return -1;
     if (history_apply(writer->store, cluster, batch->head, err) == 0)
         return 0;
@@ -194,6 +219,11 @@ static void come_back(struct writer *writer) {
     writer->busy_since_mono = 0;
 }
 
+static int64_t longer_wait(int64_t wait_ms, const struct error *why) {
+    int64_t last_ms = why->kind == ERROR_REMOTE ? RETRY_CLAIM_MS : RETRY_LAST_MS;
+    return wait_ms > last_ms / 2 ? last_ms : wait_ms * 2;
+}
+
 /* Called and returns with mutex held. Until all of the batch is on disk or refused, or the time is over. */
 static void write_batch(struct writer *writer, struct writer_chain *batch) {
     int64_t wait_ms = RETRY_FIRST_MS;
@@ -218,17 +248,17 @@ static void write_batch(struct writer *writer, struct writer_chain *batch) {
             tell_failure(writer, &err);
             if (!wait_to_retry(writer, wait_ms))
                 return;
-            wait_ms = wait_ms > RETRY_LAST_MS / 2 ? RETRY_LAST_MS : wait_ms * 2;
+            wait_ms = longer_wait(wait_ms, &err);
         }
     }
 }
 
-/* Called and returns with mutex held. Nothing is to be written just now: is what was written still there? */
+/* Called and returns with mutex held. Nothing is to be written just now. */
 static void check_store(struct writer *writer) {
     struct error err = {0};
     go_to_disk(writer);
     pthread_mutex_lock(&writer->store_mutex);
-    int result = writer->store ? history_check(writer->store, &err) : open_store(writer, &err);
+    int result = writer->store ? check_open_store(writer, &err) : writer_open_store(writer, &err);
     if (result < 0 && writer->store)
         drop_store(writer, NULL);
     pthread_mutex_unlock(&writer->store_mutex);
@@ -239,7 +269,7 @@ static void check_store(struct writer *writer) {
     else if (writer->check_wait_ms == writer->check_every_ms)
         writer->check_wait_ms = RETRY_FIRST_MS;
     else
-        writer->check_wait_ms = writer->check_wait_ms > RETRY_LAST_MS / 2 ? RETRY_LAST_MS : writer->check_wait_ms * 2;
+        writer->check_wait_ms = longer_wait(writer->check_wait_ms, &err);
     writer->check_at_mono = writer_mono_ms() + writer->check_wait_ms;
 }
 
@@ -270,7 +300,7 @@ static void prune_step(struct writer *writer) {
 }
 
 static bool may_prune(const struct writer *writer) {
-    return writer->retention_ms != DURATION_NEVER && writer->skew.known;
+    return writer->was_open && writer->retention_ms != DURATION_NEVER && writer->skew.known;
 }
 
 /* When there is something to do without a request. */

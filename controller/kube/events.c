@@ -39,14 +39,14 @@ struct entry {
     uint64_t object;
     enum state state;
     int tries;
-    int64_t count, told_count;     /* how often, and as far as the API server knows */
-    int64_t last_wall_ms;          /* when it happened last */
-    int64_t seen_ms, told_ms;      /* monotonic: the same, and when the API server was told */
-    int64_t first_ms;              /* monotonic: when it happened first */
-    struct client_call *call;      /* STATE_SENDING */
-    struct heap_node refresh;      /* monotonic: when the series may be told again */
-    struct entry *prev, *next;     /* waiting */
-    struct entry *older, *younger; /* all, by when they happened last */
+    int64_t count, sent_count, told_count; /* how often, as far as was sent, as far as the API server knows */
+    int64_t last_wall_ms;                  /* when it happened last */
+    int64_t seen_ms, told_ms;              /* monotonic: the same, and when the API server was told */
+    int64_t first_ms;                      /* monotonic: when it happened first */
+    struct client_call *call;              /* STATE_SENDING */
+    struct heap_node refresh;              /* monotonic: when the series may be told again */
+    struct entry *prev, *next;             /* waiting */
+    struct entry *older, *younger;         /* all, by when they happened last */
     UT_hash_handle hh;
 };
 
@@ -282,9 +282,11 @@ static void note_success(struct events *e, const char *namespace) {
     e->trouble_told = false;
 }
 
+/* That it happened again is news; how often, less so. */
 static void wait_for_refresh(struct entry *entry) {
+    int64_t at_ms = entry->told_ms + (entry->told_count > 1 ? EVENTS_REFRESH_MS : 0);
     if (entry->count > entry->told_count)
-        (void)!heap_put(&entry->events->refresh, &entry->refresh, entry->told_ms + EVENTS_REFRESH_MS, NULL); /* room */
+        (void)!heap_put(&entry->events->refresh, &entry->refresh, at_ms, NULL); /* there is room */
 }
 
 /* It was not this one's fault: later, unless that was tried often enough. */
@@ -349,6 +351,7 @@ static void on_answer(void *arg, const struct client_answer *answer) {
         free(entry->body);
         entry->body = NULL;
         entry->tries = 0;
+        entry->told_count = taken ? entry->sent_count : 1;
         entry->state = STATE_TOLD;
         wait_for_refresh(entry);
     } else {
@@ -386,7 +389,7 @@ static void send_entry(struct entry *entry) {
             .arg = entry,
             .done = on_answer};
     entry->state = STATE_SENDING;
-    entry->told_count = entry->count;
+    entry->sent_count = entry->count;
     entry->told_ms = clock_mono_ms();
     struct error err = {0};
     if (!strbuf_failed(&path) && !strbuf_failed(&body) && (entry->call = client_start(e->client, &asked, &err)))

@@ -25,6 +25,7 @@ struct engine_settings {
     bool dry_run;                          /* no register, no deletion */
     bool one_pass;                         /* list once, act, finish */
     bool ask_rights;                       /* find out which permissions are missing: somebody reads of it */
+    bool patient; /* a register that cannot be opened yet is waited for, and somebody asks engine_store_failure */
 };
 
 struct engine_handler {
@@ -38,7 +39,7 @@ struct engine_handler {
 /* Where the Lease is: as configured, else the Namespace of the Pod or of the context. Borrowed from the arguments. */
 const char *engine_lease_namespace(const struct config *config, const struct kube_config *kube_config);
 
-/* Opens the register, so that a bad path is an error now. */
+/* Opens the register, so that a bad path is an error now; unless it is patient. */
 int engine_create(struct loop *loop, const struct engine_settings *settings, const struct engine_handler *handler,
         struct engine **ret, struct error *err) must_check;
 /* -1: something could not be written to the register. */
@@ -60,5 +61,8 @@ struct reconcile_counts engine_count(const struct engine *engine);
 bool engine_is_synced(const struct engine *engine);
 /* What /healthz and /readyz are made from. Texts are borrowed until the next turn of the loop. */
 struct health_facts engine_health(const struct engine *engine);
+/* Why nothing can be recorded now, and so nothing is deleted; NULL: it can, or a dry run needs no register. Borrowed
+ * until the loop's next turn. */
+const char *engine_store_failure(const struct engine *engine);
 /* Who holds the lease that is not ours yet, "" when nobody is known to; NULL: it is ours, or none is needed. */
 const char *engine_waits_for(const struct engine *engine);

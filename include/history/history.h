@@ -29,6 +29,11 @@ int history_probe(const char *location, bool *ret_there, struct error *err) must
 /* NULL is fine. */
 void history_close(struct history *history);
 
+/* That no other process writes to the register at this location until this one lets it go (history/claim.h) or ends.
+ * ERROR_REMOTE: another one does; which, and what to do. Who writes asks for it before history_open. */
+struct claim;
+int history_claim(const char *location, struct claim **ret, struct error *err) must_check;
+
 /* Apply a chain of requests (by next) in one transaction; when this returns 0 it is on disk (fsynced). On error nothing
  * of it is. cluster: with the uid, each row's key. Borrows the chain.
  *

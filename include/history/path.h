@@ -42,6 +42,9 @@ struct path_identity path_identify(const char *path);
 int64_t path_born_ns(const char *path);
 bool path_is_same(const struct path_identity *a, const struct path_identity *b);
 
+/* Why the operating system refused to do that with the register at path, and what to do. Returns -1. */
+int path_refused(struct error *err, const char *doing, const char *path, int why);
+
 /* Another process that holds a lock on any of the bytes first to last of the file, as "process 42 (sqlite3)"; "" when
  * none is found (it may be in another container). Without opening the file: closing it would drop our own locks. */
 #define PATH_HOLDER_MAX 64

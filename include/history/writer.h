@@ -14,6 +14,8 @@
  * known what time it is at the API server (writer_set_skew): a clock of this machine's that runs ahead must not cost
  * records. While there is nothing to write it makes sure now and then that the register is still there.
  *
+ * A register has one writer: see history_claim. The claim is kept until writer_close.
+ *
  * A register that was taken away while it was open, or replaced, is noticed before anything is answered. Then the one
  * that is there is opened, or made, and anew() is called; what had not been answered yet is written to that one.
  *
@@ -37,6 +39,7 @@ struct writer_settings {
     const char *cluster;    /* copied; NULL: not known yet (writer_set_cluster) */
     int64_t retention_ms;   /* DURATION_NEVER: no pruning */
     int64_t check_every_ms; /* while nothing is written, that the register is still there; 0: 15 s */
+    bool patient;           /* a register that cannot be opened yet is a failure of the store, and no error */
 };
 
 /* Each but durable may be NULL. */
@@ -46,6 +49,8 @@ struct writer_handler {
     void (*durable)(void *arg, const struct history_request *request);
     /* The store cannot be written (why is told), or can be again (NULL). On a change only. */
     void (*failing)(void *arg, const char *why);
+    /* Patient: the register is open, for the first time. Once; nothing may be submitted before. */
+    void (*opened)(void *arg);
     /* The queue has room again after it was full. */
     void (*room)(void *arg);
     /* The register is another one from here on: what was durable before need not be in it. Whatever is answered after
@@ -55,7 +60,9 @@ struct writer_handler {
     void (*refused)(void *arg, const struct history_request *request, const char *why);
 };
 
-/* Opens the register (migrating it) before it returns, so that a bad path is an error at the start. */
+/* Claims and opens the register (migrating it) before it returns, so that a bad path is an error at the start
+ * (ERROR_REMOTE: another process writes to it). When it is patient the thread does, again and again: failing() says why
+ * it cannot, and opened() follows when it could. */
 int writer_open(struct loop *loop, const struct writer_settings *settings, const struct writer_handler *handler,
         struct writer **ret, struct error *err) must_check;
 

@@ -6,6 +6,7 @@
 
 #include <pthread.h>
 
+#include "history/claim.h"
 #include "history/writer.h"
 #include "jobs/skew.h"
 
@@ -49,14 +50,17 @@ struct writer {
     struct writer_refusal *refused, **refused_tail;
     struct error failure, prune_failure; /* kind ERROR_NONE: none */
     struct error last_failure;           /* of the last try, told or not */
-    bool failure_told, prune_failure_told, anew_told;
+    bool failure_told, prune_failure_told, anew_told, opened_told;
+    bool created; /* the register that was opened first */
     bool stop, ended;
     int64_t busy_since_mono; /* the thread is at its disk; 0: it is not */
     int64_t stop_by_mono;
     struct history *interruptible; /* the store while it may be interrupted */
 
-    pthread_mutex_t store_mutex;      /* held during I/O; for what follows. Taken before mutex, never after it */
-    struct history *store;            /* NULL after a failure, until it is opened afresh */
+    pthread_mutex_t store_mutex; /* held during I/O; for what follows. Taken before mutex, never after it */
+    struct history *store;       /* NULL after a failure, until it is opened afresh */
+    struct claim *claim;         /* NULL: not ours yet */
+    bool was_open;
     struct history_identity identity; /* of the store that was opened last */
     struct writer_refusal *spare;
 };
@@ -72,6 +76,9 @@ void writer_chain_append(struct writer_chain *to, struct writer_chain *from);
 int64_t writer_mono_ms(void);
 /* Until signalled or at_mono. */
 void writer_wait_until(pthread_cond_t *condition, pthread_mutex_t *mutex, int64_t at_mono);
+
+/* Under store_mutex, or before the thread runs. The register open and claimed: 0 also when it was. */
+int writer_open_store(struct writer *writer, struct error *err) must_check;
 
 /* For pthread_create. */
 void *writer_thread_main(void *arg);

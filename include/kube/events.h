@@ -25,7 +25,7 @@
 #define EVENTS_REMEMBERED_MAX 1024  /* some 600 bytes each; more than can be written within EVENTS_SERIES_MS */
 #define EVENTS_PER_OBJECT_MAX 5     /* different ones, remembered at a time: one object must not take the rate of all */
 #define EVENTS_SERIES_MS 360000     /* client-go's finishTime */
-#define EVENTS_REFRESH_MS 60000     /* a series that grows is told so often */
+#define EVENTS_REFRESH_MS 60000     /* a series that grows is told so often; its first repetition at once */
 #define EVENTS_TIMEOUT_MS 10000     /* of a request */
 #define EVENTS_TRIES_MAX 3          /* of one Event, with a pause of all in between */
 #define EVENTS_PAUSE_FIRST_MS 30000 /* of all, while they cannot be written */

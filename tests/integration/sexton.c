@@ -28,8 +28,14 @@ struct result sexton_run(const char *const arguments[], const char *input) {
     return process_run(&(struct start){.argv = argv, .input = input});
 }
 
+static const char *store_name = "history.db";
+
+void store_use(const char *name) {
+    store_name = name;
+}
+
 const char *store_path(void) {
-    return in_folder("history.db");
+    return in_folder(store_name);
 }
 
 const char *store_option(void) {
@@ -137,6 +143,14 @@ struct result sexton_run_with_shim(const char *name, const char *const arguments
     for (int n = 1; *arguments && n < ARGUMENTS_MAX - 1; arguments++)
         argv[n++] = *arguments;
     return process_run(&(struct start){.argv = argv,
+            .env = (const char *const[]){format("LD_PRELOAD=%s", shim(name)),
+                    format("ASAN_OPTIONS=%s:verify_asan_link_order=0", sanitizer ? sanitizer : ""), NULL}});
+}
+
+struct process *controller_start_with_shim(const char *name) {
+    const char *argv[ARGUMENTS_MAX] = {0}, *sanitizer = getenv("ASAN_OPTIONS");
+    fill(argv, "run", (const char *const[]){NULL});
+    return process_start(&(struct start){.argv = argv,
             .env = (const char *const[]){format("LD_PRELOAD=%s", shim(name)),
                     format("ASAN_OPTIONS=%s:verify_asan_link_order=0", sanitizer ? sanitizer : ""), NULL}});
 }

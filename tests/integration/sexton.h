@@ -19,6 +19,9 @@ struct result sexton_run_with_shim(const char *name, const char *const arguments
 const char *configure(const char *sections);
 const char *store_option(void); /* "sqlite:FOLDER/history.db" */
 const char *store_path(void);
+/* From now on the register is this file in the folder, where it was history.db. For a second controller: each has its
+ * own. */
+void store_use(const char *name);
 
 /* COMMAND with this configuration and the cluster's kubeconfig. */
 #define sexton_here(command, ...) sexton_run_here(command, (const char *const[]){__VA_ARGS__ __VA_OPT__(, ) NULL})
@@ -39,6 +42,8 @@ void clock_speed(int64_t speed);
 void clock_hurry_tcp(int64_t factor);
 /* Monotonic, as the controller sees it. */
 int64_t clock_controllers_ms(void);
+/* ... with tests/shims/NAME.c preloaded. */
+struct process *controller_start_with_shim(const char *name);
 /* With a disk that can be made to fail: "EIO", "ENOSPC", "EROFS", and "" for well again. */
 struct process *controller_start_with_disk(void);
 void disk_fail(const char *error);

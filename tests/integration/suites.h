@@ -10,6 +10,7 @@
 #include "sexton.h"
 
 Suite *suite_policy(void);  /* what goes, when, and what stays */
+Suite *suite_events(void);  /* what people are told by Kubernetes Events */
 Suite *suite_guards(void);  /* Jobs that others look after, and names that come back */
 Suite *suite_changes(void); /* Jobs, Namespaces and people that change their minds */
 Suite *suite_faults(void);  /* requests that go wrong */
@@ -24,6 +25,7 @@ Suite *suite_bounds_of_lists(void); /* requests a minute while things fail */
 Suite *suite_bounds_of_watches(void);
 Suite *suite_bounds_of_deletions(void);
 Suite *suite_clocks(void); /* wall clocks that step, and servers that disagree */
+Suite *suite_live(void);   /* a configuration that changes */
 Suite *suite_limits(void); /* rates, and a register that does not keep up */
 Suite *suite_store(void);  /* a register that cannot be written, is lost, or is not what it was */
 Suite *suite_lease(void);  /* several controllers */

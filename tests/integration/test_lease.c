@@ -14,9 +14,10 @@ static struct process *start_leader(const char *sections) {
     return leader;
 }
 
-static struct process *start_standby(const char *sections) {
-    configure(sections);
-    struct process *standby = controller_start();
+/* With a register of its own, which is the one that is looked into from now on. */
+static struct process *start_standby(void) {
+    store_use("standby.db");
+    struct process *standby = controller_start("--store", store_option());
     wait_until(has_logged(standby, "stands by"));
     wait_until_synced(standby);
     return standby;
@@ -24,8 +25,10 @@ static struct process *start_standby(const char *sections) {
 
 START_TEST(the_one_that_stands_by_records_and_deletes_nothing) {
     sim_start(NULL);
-    struct process *leader = start_leader(SHORT), *standby = start_standby(SHORT);
+    struct process *leader = start_leader(SHORT), *standby = start_standby();
     struct job job = put_job(.name = "one", .ended_s = 60);
+    wait_until(row_number(&job, "finished_at") == job.ended_ms);
+    store_use("history.db");
     expect_recorded_and_deleted(&job, 0);
     expect_number(deletions_of(&job).count, 1);
     expect_lacks(process_err(standby), "\"job deleted\"");
@@ -36,7 +39,7 @@ END_TEST
 
 START_TEST(after_a_clean_exit_the_other_acts_within_3_s) {
     sim_start(NULL);
-    struct process *leader = start_leader(""), *standby = start_standby("");
+    struct process *leader = start_leader(""), *standby = start_standby();
     int64_t began_ms = mono_ms();
     controller_stop(leader);
     wait_until(has_logged(standby, "holds the lease, and acts"));
@@ -49,7 +52,7 @@ END_TEST
 
 START_TEST(after_a_kill_the_other_acts_when_the_lease_has_run_out) {
     sim_start(NULL);
-    struct process *leader = start_leader(SHORT), *standby = start_standby(SHORT);
+    struct process *leader = start_leader(SHORT), *standby = start_standby();
     int64_t began_ms = mono_ms();
     process_signal(leader, SIGKILL);
     struct job job = put_job(.name = "one", .ended_s = 60);
@@ -63,7 +66,7 @@ END_TEST
 
 START_TEST(one_that_was_stopped_past_its_lease_sends_no_delete_when_it_goes_on) {
     sim_start(NULL);
-    struct process *leader = start_leader(SHORT), *standby = start_standby(SHORT);
+    struct process *leader = start_leader(SHORT), *standby = start_standby();
     process_signal(leader, SIGSTOP);
     wait_until(has_logged(standby, "holds the lease, and acts"));
     /* These wait for the one that holds the lease now, which is stopped too: the first must not take them. */
@@ -71,8 +74,10 @@ START_TEST(one_that_was_stopped_past_its_lease_sends_no_delete_when_it_goes_on) 
     struct job job = put_job(.name = "one", .ended_s = 60);
     process_signal(leader, SIGCONT);
     wait_until(has_logged(leader, "the lease is lost"));
+    store_use("history.db");
     wait_until(row_is(&job, "due", ""));
     expect_number(deletions_of(&job).count, 0);
+    store_use("standby.db");
     process_signal(standby, SIGCONT);
     expect_recorded_and_deleted(&job, 0);
     controller_stop(leader);
@@ -83,7 +88,8 @@ END_TEST
 START_TEST(a_sweep_beside_a_controller_says_who_holds_the_lease_and_exits_1) {
     sim_start(NULL);
     struct process *leader = start_leader(SHORT);
-    struct result result = sexton_here("sweep");
+    store_use("sweep.db");
+    struct result result = sexton_here("sweep", "--store", store_option());
     expect_number(result.code, 1);
     expect_contains(result.err, "default/sexton is held by ");
     expect_contains(result.err, "--leader-elect=false");
@@ -102,7 +108,7 @@ START_TEST(without_the_right_to_the_lease_nothing_is_deleted_and_that_is_said) {
     struct job job = put_job(.name = "one", .ended_s = 60);
     wait_until(row_is(&job, "due", ""));
     expect_number(deletions_of(&job).count, 0);
-    struct result result = sexton_here("sweep");
+    struct result result = sexton_here("sweep", "--store", format("sqlite:%s", in_folder("sweep.db")));
     expect_number(result.code, 1);
     expect_contains(result.err, "cannot be had");
     sim_clear_faults();

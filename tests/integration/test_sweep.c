@@ -118,17 +118,33 @@ START_TEST(a_sweep_that_may_not_list_exits_1_with_the_servers_words) {
 }
 END_TEST
 
-START_TEST(a_sweep_without_the_lease_may_be_run_beside_a_controller) {
+START_TEST(a_sweep_without_the_lease_may_be_run_beside_a_controller_with_a_register_of_its_own) {
     sim_start((const char *const[]){"--jobs", "300", "--job-bytes", "600", NULL});
     configure("[sexton]\ndelete-qps = 0\n[policy]\nttl-after-failure = 1h\n");
     struct process *controller = controller_start();
-    struct result result = sexton_here("sweep", "--leader-elect=false");
+    struct result result =
+            sexton_here("sweep", "--leader-elect=false", "--store", format("sqlite:%s", in_folder("sweep.db")));
     expect_number(result.code, 0);
     wait_until(sim_objects("jobs") == 0);
     wait_until(sql_number("SELECT count(*) FROM runs WHERE delete_state = 'deleted'") == 300);
     expect_number(sql_number("SELECT count(*) FROM runs"), 300);
     wait_until_synced(controller);
     controller_stop(controller);
+}
+END_TEST
+
+START_TEST(a_sweep_on_the_register_of_a_controller_is_refused_with_a_word_on_who_has_it) {
+    sim_start(NULL);
+    struct process *controller = controller_start();
+    wait_until_synced(controller);
+    struct result result = sexton_here("sweep", "--leader-elect=false");
+    expect_number(result.code, 1);
+    expect_contains(result.err, format("another controller writes to it (process %d on ", process_id(controller)));
+    expect_contains(result.err, "end that one, or give each a store of its own");
+    /* Who reads is not in its way. */
+    expect_number(sexton("history", "list", "--store", store_option()).code, 0);
+    controller_stop(controller);
+    expect_number(sexton_here("sweep", "--leader-elect=false").code, 0);
 }
 END_TEST
 
@@ -197,7 +213,8 @@ Suite *suite_sweep(void) {
             a_sweep_gives_up_on_a_server_that_fails_and_exits_1,
             a_sweep_looks_again_at_a_job_that_changes,
             a_sweep_that_may_not_list_exits_1_with_the_servers_words,
-            a_sweep_without_the_lease_may_be_run_beside_a_controller,
+            a_sweep_without_the_lease_may_be_run_beside_a_controller_with_a_register_of_its_own,
+            a_sweep_on_the_register_of_a_controller_is_refused_with_a_word_on_who_has_it,
             on_a_terminal_a_sweep_shows_progress_and_colours_only_there,
             a_sweep_that_is_stopped_by_a_signal_finishes_what_is_in_flight_and_exits_1,
             a_sweep_covers_only_the_namespaces_and_labels_it_is_given,

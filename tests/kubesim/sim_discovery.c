@@ -21,7 +21,8 @@ static json_t *group_make(const struct sim_store *store, const char *name) {
         json_array_append_new(versions, group_version(name, "v1"));
         if (strcmp(sim_store_resource(store, SIM_CRONJOBS)->version, "v1") != 0)
             json_array_append_new(versions, group_version(name, "v1beta1"));
-    } else if (strcmp(name, "coordination.k8s.io") == 0 || strcmp(name, "authorization.k8s.io") == 0) {
+    } else if (strcmp(name, "coordination.k8s.io") == 0 || strcmp(name, "authorization.k8s.io") == 0 ||
+               strcmp(name, "events.k8s.io") == 0) {
         json_array_append_new(versions, group_version(name, "v1"));
     } else {
         json_decref(versions);

@@ -33,6 +33,7 @@ static const struct {
         {"history", suite_history},
         {"store_faults", suite_store_faults},
         {"store_stress", suite_store_stress},
+        {"claim", suite_claim},
         {"writer", suite_writer},
         {"cmd_history", suite_cmd_history},
 };

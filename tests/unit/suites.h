@@ -8,6 +8,7 @@
 Suite *suite_annotations(void);
 Suite *suite_base(void);
 Suite *suite_cmd_history(void);
+Suite *suite_claim(void);
 Suite *suite_config(void);
 Suite *suite_credentials(void);
 Suite *suite_evidence(void);

@@ -8,6 +8,7 @@ readonly ACCOUNT=system:serviceaccount:sexton:sexton
 # Two things cannot be as they are there: where the register is, and the port.
 installed() {
 	manifests_apply "$1"
+	expect_pod_taken
 	api GET /api/v1/namespaces/sexton/configmaps/sexton | jq -r '.data["sexton.ini"]' >"$SCENARIO_DIR/config.ini"
 	api POST /api/v1/namespaces/sexton/serviceaccounts/sexton/token \
 		'{"apiVersion": "authentication.k8s.io/v1", "kind": "TokenRequest", "spec": {"expirationSeconds": 3600}}' | jq -rj .status.token >"$SCENARIO_DIR/token"
@@ -18,16 +19,31 @@ installed() {
 	LISTEN=(--listen "127.0.0.1:$PORT")
 	"$SEXTON" run --help | grep -q -- --listen || { LISTEN=(); sed -i '/^\[serve/,$d' "$SCENARIO_DIR/config.ini"; } # XXX
 }
-# sexton_start for it
+# The API server takes the Pod as the Deployment has it, and drops nothing of it. (With kubectl apply, that holds for the rest.)
+expect_pod_taken() {
+	jq -c 'select(.kind == "Deployment") | {apiVersion: "v1", kind: "Pod", metadata: (.spec.template.metadata + {name: "sexton"}), spec: .spec.template.spec}' "$E2E/manifests.json" >"$SCENARIO_DIR/pod.json"
+	api POST '/api/v1/namespaces/sexton/pods?dryRun=All' "$(<"$SCENARIO_DIR/pod.json")" >"$SCENARIO_DIR/pod-taken.json" || fail "the Pod is refused: $(<"$SCENARIO_DIR/pod-taken.json")"
+	expect_eq "fields of the Pod that were dropped" "" "$(jq -rn --slurpfile sent "$SCENARIO_DIR/pod.json" --slurpfile taken "$SCENARIO_DIR/pod-taken.json" \
+		'$sent[0] as $sent | $taken[0] as $taken | $sent | paths(scalars) as $path | select((try ($taken | getpath($path)) catch null) == null) | $path | map(tostring) | join(".")')"
+	expect_eq "priority" "$(jq -r 'if .spec.priorityClassName then "1000 Never" else "0 PreemptLowerPriority" end' "$SCENARIO_DIR/pod.json")" \
+		"$(jq -r '"\(.spec.priority) \(.spec.preemptionPolicy)"' "$SCENARIO_DIR/pod-taken.json")"
+}
+# installed_start [VARIABLES...]: sexton_start for it
 installed_start() {
 	local args watches
 	mapfile -t args < <(api GET /apis/apps/v1/namespaces/sexton/deployments/sexton | jq -r --arg config "$SCENARIO_DIR/config.ini" \
 		'.spec.template.spec.containers[0].args[] | if . == "/etc/sexton/sexton.ini" then $config else . end')
 	watches=$(audit_requests "$ACCOUNT" | grep -c '^watch jobs' || true)
-	"$SEXTON" "${args[@]}" --kubeconfig "$(kubeconfig_of installed)" --store "sqlite:$SCENARIO_DIR/history.db" "${LISTEN[@]}" >>"$SCENARIO_DIR/run.log" 2>&1 </dev/null &
+	env POD_NAME=sexton-0 POD_NAMESPACE=sexton POD_UID=11111111-2222-4333-8444-555555555555 "$@" "$SEXTON" "${args[@]}" --kubeconfig "$(kubeconfig_of installed)" --store "sqlite:$SCENARIO_DIR/history.db" "${LISTEN[@]}" >>"$SCENARIO_DIR/run.log" 2>&1 </dev/null &
 	SEXTON_PID=$!
 	echo "$SEXTON_PID" >>"$SCENARIO_DIR/pids"
 	wait_until 20 "sexton to watch Jobs" sexton_watches_again "$((watches + 1))"
+}
+# in_haste SPEED: variables for installed_start, by which the intervals and backoffs of minutes are shorter by this factor
+in_haste() {
+	head -c 72 /dev/zero >"$SCENARIO_DIR/clock" # struct shim_clock
+	printf "\\x$(printf %02x "$1")" | dd of="$SCENARIO_DIR/clock" bs=1 seek=40 conv=notrunc status=none
+	HASTE=(LD_PRELOAD="$E2E_ROOT/build/shim-clock.so" SEXTON_TEST_CLOCK="$SCENARIO_DIR/clock")
 }
 installed_check() { sexton check --store "sqlite:$SCENARIO_DIR/history.db" "$@"; }
 
@@ -40,7 +56,9 @@ rights() {
 		.rules | to_entries[] | .key as $rule | .value | .resourceNames as $names | .apiGroups[] as $group | .resources[] as $resource | .verbs[] as $verb |
 		{$path, $rule, $namespace, $group, $resource, $verb, $names}' "$E2E/manifests.json"
 }
-readonly RIGHT_TEXT='"\(.verb) \(.resource)\(if .group == "" then "" else "." + .group end)\(if .names then " " + (.names | join(",")) else "" end)\(if .namespace then " in " + .namespace else "" end)"'
+# As check says it: a Namespace is in itself.
+readonly RIGHT_TEXT='"\(.verb) \(.resource)\(if .group == "" then "" else "." + .group end)\(if .names then " " + (.names | join(",")) else "" end)\(
+	if .namespace == null then "" elif .resource == "namespaces" then " " + .namespace else " in " + .namespace end)"'
 
 # requests_and_rights: each request of the account since the mark, and the right that it took; and each right with how often
 # it was used. Lines of: requests, then "used N RIGHT".
@@ -160,31 +178,51 @@ expect_work_done() { # expect_work_done NAMESPACE...
 	expect_eq "on record" "$(for namespace in "$@"; do printf '%s\n' "$namespace Failed kept 4" "$namespace Succeeded deleted 20" "$namespace Succeeded kept 1"; done | sort)" \
 		"$(register "SELECT namespace || ' ' || outcome || ' ' || iif(delete_state = 'deleted', 'deleted', 'kept') AS what, count(*) FROM runs GROUP BY what ORDER BY what" | tr '\t' ' ')"
 }
-# The answer to a DELETE is lost: it has to look what became of the Job. Again, until one was under way.
-lose_an_answer() { # lose_an_answer NAMESPACE
-	local round
+# The answer to a DELETE is lost: it has to look what became of the Job. Again, until one was under way in each Namespace.
+lose_an_answer() { # lose_an_answer NAMESPACE...: after expect_work_done
+	local round namespace
 	for round in 1 2 3 4 5 6; do
-		jobs_create "$1" "lost$round" 300
-		jobs_finish "$1" "lost$round" 300 Complete
+		for namespace in "$@"; do names "$namespace" "lost$round" 150; done >"$SCENARIO_DIR/lost"
+		job_bodies 0 <"$SCENARIO_DIR/lost" | bulk_expect 201
+		shuf "$SCENARIO_DIR/lost" | finish_bodies Complete | bulk_expect 200
 		wait_until 20 "DELETEs" audit_has_deletes "lost$round"
 		network_cut installed
 		sleep 0.2
 		network_heal installed
-		wait_until 60 "all to be deleted in the end" jobs_count_is "$1" "$2"
-		! audit_requests "$ACCOUNT" | grep -q '^get jobs ' || return 0
+		for namespace in "$@"; do wait_until 60 "all to be deleted in the end" jobs_count_is "$namespace" 6; done
+		[[ $(audit_filter "$ACCOUNT" 'select(.verb == "get" and .objectRef.resource == "jobs") | .objectRef.namespace' | sort -u | wc -l) -lt $# ]] || return 0
 	done
 	fail "no answer was lost in $round rounds"
 }
+# A CronJob has an Event when its Jobs are deleted; for the second and the third, it is the same one, told again a minute later.
+cronjob_has_events() { # cronjob_has_events NAMESPACE...
+	local namespace uid name
+	for namespace in "$@"; do
+		api POST "/apis/$CRONJOB_API/namespaces/$namespace/cronjobs" '{"metadata": {"name": "tidy"}, "spec": {"schedule": "0 0 1 1 *", "suspend": true, "jobTemplate": {"spec":
+			{"template": {"spec": {"restartPolicy": "Never", "containers": [{"name": "work", "image": "example.test/work:1"}]}}}}}}' >"$SCENARIO_DIR/cronjob.json"
+		uid=$(jq -r .metadata.uid "$SCENARIO_DIR/cronjob.json")
+		for name in tidy-one tidy-two tidy-three; do
+			job_create "$namespace" $name "{\"annotations\": {\"cronjob.kubernetes.io/instantiate\": \"manual\"}, \"ownerReferences\":
+				[{\"apiVersion\": \"$CRONJOB_API\", \"kind\": \"CronJob\", \"name\": \"tidy\", \"uid\": \"$uid\", \"controller\": true, \"blockOwnerDeletion\": true}]}"
+			job_finish "$namespace" $name Complete
+			wait_until 20 "the Job of the CronJob to go" job_gone "$namespace" $name
+		done
+	done
+	for namespace in "$@"; do wait_until 30 "an Event that counts the three" event_counts "$namespace" 3; done
+}
+event_counts() { [[ $(api GET "/apis/events.k8s.io/v1/namespaces/$1/events" | jq '[.items[] | select(.regarding.kind == "CronJob" and .reason == "JobDeleted") | .series.count // 1] | add') == "$2" ]]; }
 audit_has_deletes() { audit_deletes "$ACCOUNT" | grep -qF "$1"; }
 
 scenario_the_base_does_its_work_and_uses_each_right_that_it_has() {
 	namespaces_create base-work
 	installed base
 	audit_mark
-	installed_start
+	in_haste 10
+	installed_start "${HASTE[@]}"
 	some_jobs base-work
 	expect_work_done base-work
-	lose_an_answer base-work 6
+	cronjob_has_events base-work
+	lose_an_answer base-work
 	sexton_stop
 	expect_rights
 }
@@ -195,4 +233,74 @@ scenario_the_base_gives_nothing_that_is_not_needed() {
 	expect_nothing_else sexton base-rights kube-system default
 	expect_others_refused base-rights
 	expect_check_names_each_right
+	# And what is applied is looked at: a field that does not exist is not taken.
+	jq -c 'select(.kind == "Deployment") | .spec.template.spec.containers[0].livenessProb = {}' "$E2E/manifests.json" >"$SCENARIO_DIR/wrong.json"
+	! kubectl apply -f "$SCENARIO_DIR/wrong.json" >"$SCENARIO_DIR/wrong.out" 2>&1 || fail "a field that does not exist goes unnoticed"
+}
+
+scenario_the_namespaced_overlay_has_rights_in_its_namespaces_alone() {
+	namespaces_create shop ml not-listed
+	installed overlays/namespaced
+	expect_nothing_else sexton shop ml not-listed kube-system
+	expect_others_refused shop
+	expect_others_refused not-listed
+	expect_refused GET /api/v1/namespaces
+	expect_refused GET /api/v1/namespaces/kube-system
+	expect_refused GET /api/v1/namespaces/not-listed
+	expect_refused GET /apis/batch/v1/jobs
+	expect_refused GET "$(jobs_path not-listed)"
+	expect_refused DELETE "$(jobs_path not-listed x)"
+	expect_check_names_each_right
+	audit_mark
+	in_haste 10
+	installed_start "${HASTE[@]}"
+	for namespace in shop ml not-listed; do some_jobs "$namespace"; done
+	expect_work_done shop ml
+	cronjob_has_events shop ml
+	lose_an_answer shop ml
+	sexton_stop
+	expect_rights
+	expect_eq "Jobs in a Namespace that is not listed" 26 "$(jobs_count not-listed)"
+	expect_eq "Namespaces in the register" 'ml shop' "$(register "SELECT group_concat(namespace, ' ') FROM (SELECT DISTINCT namespace FROM runs ORDER BY 1)")"
+	expect_eq "the cluster's name in the register" main "$(register 'SELECT DISTINCT cluster FROM runs')"
+}
+
+scenario_the_dry_run_overlay_explains_and_changes_nothing() {
+	namespaces_create dry
+	installed overlays/dry-run
+	expect_nothing_else sexton dry kube-system
+	expect_others_refused dry
+	expect_refused DELETE "$(jobs_path dry x)"
+	expect_refused POST /apis/coordination.k8s.io/v1/namespaces/sexton/leases '{"apiVersion": "coordination.k8s.io/v1", "kind": "Lease", "metadata": {"name": "sexton"}}'
+	expect_check_names_each_right --dry-run
+	audit_mark
+	installed_start
+	some_jobs dry
+	wait_until 10 "20 Jobs to be told" log_tells 20 'would delete'
+	sexton_stop
+	expect_eq "Jobs" 26 "$(jobs_count)"
+	expect_eq "what it changed" "" "$(audit_changes "$ACCOUNT")"
+	[[ ! -e $SCENARIO_DIR/history.db ]] || fail "it has made a register"
+	expect_rights
+}
+log_tells() { [[ $(grep -c "$2" "$SCENARIO_DIR/run.log") == "$1" ]]; }
+
+# What its README says it costs: with the Pod the register goes, and nothing else.
+scenario_the_ephemeral_overlay_begins_anew_with_each_pod() {
+	namespaces_create ephemeral
+	installed overlays/ephemeral
+	expect_nothing_else sexton ephemeral kube-system
+	installed_start
+	some_jobs ephemeral
+	expect_work_done ephemeral
+	sexton_stop
+	rm "$SCENARIO_DIR"/history.db*
+	installed_start
+	wait_until 10 "the Jobs that are there to be recorded again" register_is 'SELECT count(*) FROM runs' 5
+	job_create ephemeral later
+	job_finish ephemeral later Complete
+	wait_until 10 "another Job to go" job_gone ephemeral later
+	some_jobs_are_left ephemeral || fail "other Jobs are left than policy says: $(jobs_list ephemeral)"
+	sexton_stop
+	expect_eq "DELETEs" 21 "$(audit_deletes "$ACCOUNT" | awk '$4 == 200' | wc -l)"
 }
