@@ -7,7 +7,6 @@
 #include "base/log.h"
 #include "base/strbuf.h"
 #include "base/text.h"
-#include "kube/reflector.h"
 
 #define PASS_ATTEMPTS 3
 #define CATCH_UP_MS 1000 /* after a watch was opened again: what was missed meanwhile comes in much less */
@@ -423,7 +422,7 @@ static void tell_feed_health(const struct feed *feed, struct health_facts *facts
 }
 
 void feeds_tell_health(const struct feeds *f, struct health_facts *facts) {
-    for (size_t i = 0; i < f->n_sources; i++) {
+    for (size_t i = 0; f->client && i < f->n_sources; i++) {
         for (int kind = 0; kind < KINDS; kind++)
             tell_feed_health(&f->sources[i].feeds[kind], facts);
     }
@@ -431,6 +430,26 @@ void feeds_tell_health(const struct feeds *f, struct health_facts *facts) {
 
 const struct error *feeds_error(const struct feeds *f) {
     return f->error.kind != ERROR_NONE ? &f->error : NULL;
+}
+
+static struct reflector_stats sum_up(const struct feeds *f, enum kind kind) {
+    struct reflector_stats all = {.last_heard_ms = TIME_NONE};
+    for (size_t i = 0; i < f->n_sources; i++) {
+        if (!f->sources[i].feeds[kind].reflector)
+            continue;
+        struct reflector_stats one = reflector_stats(f->sources[i].feeds[kind].reflector);
+        all.restarts += one.restarts;
+        all.relists += one.relists;
+        all.failures += one.failures;
+        bool older = all.last_heard_ms == TIME_NONE || one.last_heard_ms < all.last_heard_ms;
+        if (one.last_heard_ms != TIME_NONE && older)
+            all.last_heard_ms = one.last_heard_ms;
+    }
+    return all;
+}
+
+struct feeds_stats feeds_stats(const struct feeds *f) {
+    return (struct feeds_stats){sum_up(f, KIND_NAMESPACES), sum_up(f, KIND_CRONJOBS), sum_up(f, KIND_JOBS)};
 }
 
 int feeds_find_source(const struct feeds *f, const char *namespace) {

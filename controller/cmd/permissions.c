@@ -17,7 +17,8 @@ static const struct need {
         ALL_NAMESPACES, /* without a list of them */
         THE_NAMESPACE,  /* each of the list, itself; a Role in it is enough for that */
         KUBE_SYSTEM,    /* once */
-        LEASE           /* once; in the Lease's own Namespace */
+        LEASE,          /* once; in the Lease's own Namespace */
+        EVENTS          /* where it writes them: in each Namespace, unless it is not to */
     } where;
     enum { ALWAYS = 0, ACTS = 1 /* not in a dry run */, OPTIONAL = 2 /* it goes without, and says so */ } when;
 } needs[] = {
@@ -35,6 +36,9 @@ static const struct need {
         {"get", "coordination.k8s.io", "leases", LEASE, ACTS},
         {"create", "coordination.k8s.io", "leases", LEASE, ACTS},
         {"update", "coordination.k8s.io", "leases", LEASE, ACTS},
+        {"create", "events.k8s.io", "events", EVENTS,
+                ACTS | OPTIONAL}, /* without it people are told by the log alone */
+        {"patch", "events.k8s.io", "events", EVENTS, ACTS | OPTIONAL},
 };
 #define NEEDS (sizeof needs / sizeof needs[0])
 
@@ -56,7 +60,8 @@ static bool is_needed(const struct permissions *p, const struct need *need) {
     bool listed = *p->namespace != '\0';
     return !(once && !p->first_namespace) && !(need->where == ALL_NAMESPACES && listed) &&
            !(need->where == THE_NAMESPACE && !listed) && !(need->where == KUBE_SYSTEM && *config->cluster) &&
-           !(need->where == LEASE && !config->leader_elect) && !(need->when & ACTS && p->settings.dry_run);
+           !(need->where == LEASE && !config->leader_elect) && !(need->where == EVENTS && !config->events) &&
+           !(need->when & ACTS && p->settings.dry_run);
 }
 
 static struct permission permission_of(const struct permissions *p, const struct need *need) {
@@ -69,6 +74,7 @@ static struct permission permission_of(const struct permissions *p, const struct
             .optional = need->when & OPTIONAL};
     switch (need->where) {
     case IN_NAMESPACE:
+    case EVENTS:
         permission.namespace = p->namespace;
         break;
     case ALL_NAMESPACES:

@@ -36,6 +36,8 @@ struct process *controller_start_with(const char *const arguments[]);
 #define controller_start_with_clock(offset_ms, speed, ...) \
     controller_start_with_clocks(offset_ms, speed, (const char *const[]){__VA_ARGS__ __VA_OPT__(, ) NULL})
 struct process *controller_start_with_clocks(int64_t offset_ms, int64_t speed, const char *const arguments[]);
+/* ... and in which no request has a time-out. */
+struct process *controller_start_without_timeouts(int64_t speed);
 void clock_step(int64_t offset_ms);
 void clock_speed(int64_t speed);
 /* Before the start: how long the kernel waits for a peer that is silent, divided by this. */

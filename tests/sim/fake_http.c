@@ -22,8 +22,8 @@ static bool is_dull(const struct http_transfer *t) {
 }
 
 static const char *what_of(const struct http_transfer *t) {
-    static const char *const names[] = {
-            "a question", "a list", "a watch", "a DELETE", "a look", "a lease read", "a lease made", "a lease written"};
+    static const char *const names[] = {"a question", "a list", "a watch", "a DELETE", "a look", "a lease read",
+            "a lease made", "a lease written", "an Event"};
     return names[t->route.what];
 }
 

@@ -108,6 +108,9 @@ void route_parse(const char *method, const char *path, struct route *ret) {
         ret->what = strcmp(method, "PUT") == 0    ? ROUTE_LEASE_PUT
                     : strcmp(method, "POST") == 0 ? ROUTE_LEASE_POST
                                                   : ROUTE_LEASE_GET;
+    } else if (skip(&at, "/apis/events.k8s.io/v1/")) {
+        ret->what = ROUTE_EVENT;
+        counts[COUNT_KUBERNETES_EVENTS]++;
     } else if (skip(&at, "/api/v1/namespaces") && *at != '/') {
         ret->kind = KIND_NAMESPACE;
         parse_query(path, ret);
@@ -410,6 +413,9 @@ void server_handle(const struct route *route, const char *body, int machine, str
     case ROUTE_LEASE_POST:
     case ROUTE_LEASE_PUT:
         write_lease(route, body, machine, reply);
+        break;
+    case ROUTE_EVENT:
+        strbuf_add_text(&reply->body, "{\"kind\":\"Event\"}");
         break;
     case ROUTE_OTHER:
         other(route, reply);

@@ -15,7 +15,8 @@ enum route_kind {
     ROUTE_GET_JOB,
     ROUTE_LEASE_GET,
     ROUTE_LEASE_POST,
-    ROUTE_LEASE_PUT
+    ROUTE_LEASE_PUT,
+    ROUTE_EVENT
 };
 struct route {
     enum route_kind what;
