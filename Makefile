@@ -13,7 +13,7 @@ PACKAGES_BUILD := gcc libc6-dev pkg-config libcurl4-openssl-dev libssl-dev libja
 	libsqlite3-dev libyaml-dev uthash-dev libmicrohttpd-dev
 PACKAGES_CHECK := shellcheck libnghttp2-dev check clang clang-tidy clang-format cppcheck libclang-rt-14-dev openssl curl jq sqlite3
 PACKAGES_E2E   := $(PACKAGES_CHECK) ca-certificates xz-utils dpkg-dev procps
-PACKAGES_IMAGE := buildah crun mmdebstrap debian-archive-keyring ca-certificates jq
+PACKAGES_IMAGE := buildah crun mmdebstrap debian-archive-keyring ca-certificates iproute2 jq openssl
 
 WARNINGS := -Wall -Wextra -Werror -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wwrite-strings -Wformat=2
 CFLAGS   ?= -O2 -g
@@ -35,11 +35,11 @@ ALL_C    := $(shell find controller include tests -name '*.[ch]' 2>/dev/null)
 .DEFAULT_GOAL := all
 .DELETE_ON_ERROR:
 .PHONY: FORCE all help demo run check check-variant check-corpora lint coverage e2e soak torture bench fuzz sim mutants format install uninstall clean \
-	release image image-base packages-build packages-check packages-e2e packages-image
+	release image image-base check-image packages-build packages-check packages-e2e packages-image
 
 help: ## list the targets
 	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z0-9-]+):.*## (.*)/\1\t\2/' | \
-		while IFS="$$(printf '\t')" read -r name text; do printf '  %-10s %s\n' "$$name" "$$text"; done
+		while IFS="$$(printf '\t')" read -r name text; do printf '  %-11s %s\n' "$$name" "$$text"; done
 
 all: packages-build $(BUILD)/sexton ## build build/sexton
 
@@ -149,6 +149,10 @@ image: ## build the image IMAGE=sexton:VERSION with buildah, podman or docker; B
 BASE_TAR ?= $(BUILD)/base.tar
 image-base: packages-image ## BASE_TAR=build/base.tar: Debian 12 by mmdebstrap, for 'make image BASE=' where no registry can be reached
 	@manifests/build-base $(BASE_TAR)
+
+check-image: packages-image packages-build ## build the image twice, compare, and run it; as root
+	@$(MAKE) --no-print-directory -s -j$$(nproc) $(BUILD)/kubesim
+	@tests/image "$(MAKE)"
 
 # --- checks ---
 

@@ -279,7 +279,6 @@ static void add_paths(const struct feed *feed, struct strbuf *path, struct strbu
 static int create_feed(struct source *source, enum kind kind, struct error *err) {
     struct feeds *f = source->owner;
     struct feed *feed = &source->feeds[kind];
-    *feed = (struct feed){.source = source, .kind = kind};
     struct strbuf path = STRBUF_INIT(1024), watch_path = STRBUF_INIT(1024), query = STRBUF_INIT(4096);
     add_paths(feed, &path, &watch_path);
     if (kind == KIND_JOBS && *f->settings.config->selector) {
@@ -327,6 +326,8 @@ static int create_sources(struct feeds *f, struct error *err) {
     for (size_t i = 0; i < f->n_sources; i++) {
         f->sources[i].owner = f;
         f->sources[i].index = (uint16_t)i;
+        for (int kind = 0; kind < KINDS; kind++)
+            f->sources[i].feeds[kind] = (struct feed){.source = &f->sources[i], .kind = (enum kind)kind};
         const char *word = all ? NULL : text_list_next(&at, &len);
         if (word && !(f->sources[i].namespace = strndup(word, len)))
             return error_nomem(err);

@@ -51,7 +51,7 @@ void engine_start(struct engine *engine);
 void engine_stop(struct engine *engine);
 /* After config_reload: evaluate everything again. */
 void engine_config_changed(struct engine *engine);
-/* A new version of it was refused: tell people by an Event. */
+/* A new version was refused, and why: for those who follow what we announce. */
 void engine_config_refused(struct engine *engine, const char *why);
 
 /* What it knows of the cluster, and how far the API server's clock is ahead of ours (0: they may agree). */

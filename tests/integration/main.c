@@ -54,6 +54,7 @@ static const struct {
         {"http2", suite_http2, 2, false},
         {"store", suite_store, 3, false},
         {"live", suite_live, 3, false},
+        {"waiting", suite_waiting, 3, false},
         {"limits", suite_limits, 2, false},
         {"faults", suite_faults, 4, false},
         {"changes", suite_changes, 2, false},

@@ -164,9 +164,9 @@ struct process *controller_start_with_shim(const char *name) {
                     format("ASAN_OPTIONS=%s:verify_asan_link_order=0", sanitizer ? sanitizer : ""), NULL}});
 }
 
-struct process *controller_start_with_disk(void) {
+struct process *controller_start_with_disk_and(const char *const arguments[]) {
     const char *argv[ARGUMENTS_MAX] = {0}, *sanitizer = getenv("ASAN_OPTIONS");
-    fill(argv, "run", (const char *const[]){NULL});
+    fill(argv, "run", arguments);
     return process_start(&(struct start){.argv = argv,
             .env = (const char *const[]){format("LD_PRELOAD=%s", shim("disk")),
                     format("SEXTON_TEST_DISK=%s", in_folder("disk")),

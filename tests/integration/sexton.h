@@ -47,7 +47,9 @@ int64_t clock_controllers_ms(void);
 /* ... with tests/shims/NAME.c preloaded. */
 struct process *controller_start_with_shim(const char *name);
 /* With a disk that can be made to fail: "EIO", "ENOSPC", "EROFS", and "" for well again. */
-struct process *controller_start_with_disk(void);
+#define controller_start_with_disk(...) \
+    controller_start_with_disk_and((const char *const[]){__VA_ARGS__ __VA_OPT__(, ) NULL})
+struct process *controller_start_with_disk_and(const char *const arguments[]);
 void disk_fail(const char *error);
 /* ... until it knows all there is, and watches. */
 void wait_until_synced(struct process *controller);
