@@ -15,6 +15,7 @@
 #include "cmd/feeds.h"
 #include "cmd/rights.h"
 #include "history/writer.h"
+#include "jobs/meters.h"
 #include "kube/client.h"
 #include "kube/discovery.h"
 #include "kube/lease.h"
@@ -52,6 +53,7 @@ struct engine {
     struct lease *lease;       /* NULL: none is needed */
     struct rights *rights;     /* NULL: nobody reads of it */
     struct request *requests;
+    struct meters meters;
 
     struct loop_timer *timer, *stop_timer, *store_timer;
     struct discovered discovered;
@@ -160,6 +162,7 @@ static void submit(void *arg, struct history_request *request) {
 
 static void tell(void *arg, const struct news *news) {
     struct engine *e = arg;
+    meters_note(&e->meters, news);
     announce_news(e->announce, news);
 }
 
@@ -594,6 +597,7 @@ int engine_create(struct loop *loop, const struct engine_settings *settings, con
     e->ask_rights = settings->ask_rights;
     e->patient = settings->patient;
     e->handler = *handler;
+    meters_init(&e->meters);
     if (build(e, err) < 0) {
         engine_destroy(e);
         return -1;
@@ -619,6 +623,7 @@ int engine_destroy(struct engine *e) {
     client_destroy(e->client);
     int result = writer_close(e->writer, ENGINE_FLUSH_GRACE_MS);
     reconcile_destroy(e->reconcile);
+    meters_finish(&e->meters);
     loop_timer_destroy(e->timer);
     loop_timer_destroy(e->stop_timer);
     loop_timer_destroy(e->store_timer);
@@ -658,6 +663,10 @@ void engine_config_changed(struct engine *e) {
     reconcile_policy_changed(e->reconcile);
 }
 
+void engine_config_refused(struct engine *e, const char *why) {
+    announce_refused(e->announce, why);
+}
+
 const struct store *engine_store(const struct engine *e) {
     return reconcile_store(e->reconcile);
 }
@@ -668,6 +677,15 @@ const struct recreated *engine_recreated(const struct engine *e) {
 
 int64_t engine_server_ahead_ms(const struct engine *e) {
     return skew_from_wall(reconcile_skew(e->reconcile), clock_wall_ms(), clock_mono_ms());
+}
+
+struct engine_parts engine_parts(const struct engine *e) {
+    return (struct engine_parts){.client = e->client,
+            .feeds = e->feeds,
+            .reconcile = e->reconcile,
+            .meters = &e->meters,
+            .announce = e->announce,
+            .writer = e->writer};
 }
 
 struct reconcile_counts engine_count(const struct engine *e) {

@@ -7,9 +7,10 @@
 #include "base/log.h"
 #include "base/strbuf.h"
 #include "base/text.h"
-#include "kube/reflector.h"
 
 #define PASS_ATTEMPTS 3
+#define TELL_AGAIN_MS \
+    (5 * 60 * 1000LL)    /* that a list or watch fails as before: of a hundred Namespaces, each would tell */
 #define CATCH_UP_MS 1000 /* after a watch was opened again: what was missed meanwhile comes in much less */
 
 enum kind { KIND_NAMESPACES, KIND_CRONJOBS, KIND_JOBS, KINDS };
@@ -26,6 +27,7 @@ struct feed {
     bool failed;              /* and that was logged */
     bool catching_up;         /* the watch is open again, and what was missed is on its way */
     int64_t failing_since_ms; /* monotonic; 0: it is not */
+    int64_t told_ms;          /* monotonic: when the log last said so; 0: since it works */
     char *why;                /* it failed last; NULL: it never did, or there was no memory for it */
 };
 
@@ -215,7 +217,7 @@ static void feed_watching(void *arg) {
         log_info("watching again", log_text("resource", kind_names[feed->kind]),
                 log_text("namespace", feed->source->namespace));
     feed->failed = false;
-    feed->failing_since_ms = 0;
+    feed->failing_since_ms = feed->told_ms = 0;
     if (feed->healthy)
         return;
     feed->catching_up = true;
@@ -235,13 +237,20 @@ static void feed_failed(void *arg, const struct reflector_failure *failure) {
     feed->failed = true;
     if (!feed->failing_since_ms)
         feed->failing_since_ms = clock_mono_ms();
+    enum log_level level = LOG_ERROR;
+    if (feed->why && feed->told_ms && strcmp(feed->why, failure->message) == 0 &&
+            clock_mono_ms() - feed->told_ms < TELL_AGAIN_MS)
+        level = LOG_DEBUG;
+    else
+        feed->told_ms = clock_mono_ms();
     free(feed->why);
     feed->why = strdup(failure->message);
     update_freshness(feed->source);
     bool watch = strcmp(failure->doing, "watch") == 0, get = strcmp(failure->doing, "get") == 0;
-    log_error(watch ? "watch failed"
-              : get ? "get failed"
-                    : "list failed",
+    log_at(level,
+            watch ? "watch failed"
+            : get ? "get failed"
+                  : "list failed",
             log_text("resource", kind_names[feed->kind]), log_text("namespace", feed->source->namespace),
             log_number("status", failure->status), log_text("error", failure->message),
             failure->retry_in_ms >= 0 ? log_duration("retry_in", failure->retry_in_ms) : log_text("given_up", "true"));
@@ -280,7 +289,6 @@ static void add_paths(const struct feed *feed, struct strbuf *path, struct strbu
 static int create_feed(struct source *source, enum kind kind, struct error *err) {
     struct feeds *f = source->owner;
     struct feed *feed = &source->feeds[kind];
-    *feed = (struct feed){.source = source, .kind = kind};
     struct strbuf path = STRBUF_INIT(1024), watch_path = STRBUF_INIT(1024), query = STRBUF_INIT(4096);
     add_paths(feed, &path, &watch_path);
     if (kind == KIND_JOBS && *f->settings.config->selector) {
@@ -328,6 +336,8 @@ static int create_sources(struct feeds *f, struct error *err) {
     for (size_t i = 0; i < f->n_sources; i++) {
         f->sources[i].owner = f;
         f->sources[i].index = (uint16_t)i;
+        for (int kind = 0; kind < KINDS; kind++)
+            f->sources[i].feeds[kind] = (struct feed){.source = &f->sources[i], .kind = (enum kind)kind};
         const char *word = all ? NULL : text_list_next(&at, &len);
         if (word && !(f->sources[i].namespace = strndup(word, len)))
             return error_nomem(err);
@@ -423,7 +433,7 @@ static void tell_feed_health(const struct feed *feed, struct health_facts *facts
 }
 
 void feeds_tell_health(const struct feeds *f, struct health_facts *facts) {
-    for (size_t i = 0; i < f->n_sources; i++) {
+    for (size_t i = 0; f->client && i < f->n_sources; i++) {
         for (int kind = 0; kind < KINDS; kind++)
             tell_feed_health(&f->sources[i].feeds[kind], facts);
     }
@@ -431,6 +441,26 @@ void feeds_tell_health(const struct feeds *f, struct health_facts *facts) {
 
 const struct error *feeds_error(const struct feeds *f) {
     return f->error.kind != ERROR_NONE ? &f->error : NULL;
+}
+
+static struct reflector_stats sum_up(const struct feeds *f, enum kind kind) {
+    struct reflector_stats all = {.last_heard_ms = TIME_NONE};
+    for (size_t i = 0; i < f->n_sources; i++) {
+        if (!f->sources[i].feeds[kind].reflector)
+            continue;
+        struct reflector_stats one = reflector_stats(f->sources[i].feeds[kind].reflector);
+        all.restarts += one.restarts;
+        all.relists += one.relists;
+        all.failures += one.failures;
+        bool older = all.last_heard_ms == TIME_NONE || one.last_heard_ms < all.last_heard_ms;
+        if (one.last_heard_ms != TIME_NONE && older)
+            all.last_heard_ms = one.last_heard_ms;
+    }
+    return all;
+}
+
+struct feeds_stats feeds_stats(const struct feeds *f) {
+    return (struct feeds_stats){sum_up(f, KIND_NAMESPACES), sum_up(f, KIND_CRONJOBS), sum_up(f, KIND_JOBS)};
 }
 
 int feeds_find_source(const struct feeds *f, const char *namespace) {

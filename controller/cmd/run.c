@@ -9,6 +9,8 @@
 #include "cmd/config_watch.h"
 #include "cmd/engine.h"
 #include "cmd/health.h"
+#include "cmd/scrape.h"
+#include "serve/metrics.h"
 #include "cmd/reload.h"
 #include "serve/server.h"
 
@@ -22,6 +24,7 @@ struct run_command {
     struct loop *loop;
     struct server *server;
     struct engine *engine;
+    struct scrape scrape;
     bool failed;
 };
 
@@ -76,6 +79,11 @@ static void on_config_taken(void *arg) {
     engine_config_changed(c->engine);
 }
 
+static void on_config_refused(void *arg) {
+    const struct run_command *c = arg;
+    engine_config_refused(c->engine, c->reload.facts.last_failure.text);
+}
+
 static void on_file_changed(void *arg) {
     struct run_command *c = arg;
     reload_now(&c->reload);
@@ -112,14 +120,28 @@ static void answer_readyz(void *arg, const struct server_request *request, struc
     answer_with(answer, health_is_ready(&facts, &answer->body));
 }
 
+static void answer_metrics(void *arg, const struct server_request *request, struct server_answer *answer) {
+    struct run_command *c = arg;
+    struct metrics metrics;
+    const struct health_facts facts = engine_health(c->engine);
+    enum metrics_format format = metrics_negotiate(request->accept);
+    scrape_look(&c->scrape, c->engine, &metrics);
+    scrape_take_reload(&c->reload.facts, &metrics);
+    metrics.ready = health_is_ready(&facts, NULL);
+    answer->content_type = metrics_content_type(format);
+    metrics_render(&metrics, format, &answer->body);
+}
+
 /* Before anything that can take its time; it is answered as soon as the loop turns. */
 static int serve(struct run_command *c, struct error *err) {
     const struct server_route routes[] = {
             {"/healthz", answer_healthz, c},
             {"/readyz", answer_readyz, c},
+            {"/metrics", answer_metrics, c},
     };
     if (!*c->config->listen)
         return 0;
+    scrape_init(&c->scrape);
     if (server_create(c->loop, c->config->listen, routes, sizeof routes / sizeof routes[0], &c->server, err) < 0)
         return -1;
     log_info("serving", log_text("address", server_address(c->server)));
@@ -129,7 +151,8 @@ static int serve(struct run_command *c, struct error *err) {
 static int load(struct run_command *c, struct error *err) {
     const struct kubeconfig_options where = {.kubeconfig = c->common.kubeconfig, .context = c->common.context};
     const struct config_watch_handler watch_handler = {.arg = c, .changed = on_file_changed};
-    const struct reload_handler reload_handler = {.arg = c, .load = load_config, .taken = on_config_taken};
+    const struct reload_handler reload_handler = {
+            .arg = c, .load = load_config, .taken = on_config_taken, .refused = on_config_refused};
     if (c->common.config && !(c->watch = config_watch_create(c->loop, c->common.config, &watch_handler, err)))
         return -1;
     if (common_load_config(&c->common, &c->config, err) < 0 || kubeconfig_load(&where, &c->kube_config, err) < 0)

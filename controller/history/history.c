@@ -100,6 +100,10 @@ void history_identify(const struct history *history, struct history_identity *re
     history->backend->identify(history, ret);
 }
 
+void history_measure(const struct history *history, struct history_size *ret) {
+    history->backend->measure(history, ret);
+}
+
 bool history_identity_differs(const struct history_identity *before, const struct history_identity *now) {
     return now->created || now->place != before->place || now->number != before->number ||
            now->born_ns != before->born_ns;

@@ -269,6 +269,13 @@ static void sqlite_identify(const struct history *history, struct history_identi
             .created = sqlite->created};
 }
 
+static void sqlite_measure(const struct history *history, struct history_size *ret) {
+    const struct sqlite *sqlite = (const struct sqlite *)history;
+    char beside[PATH_MAX];
+    *ret = (struct history_size){.db = path_identify(sqlite->path).size,
+            .wal = path_identify(path_beside(sqlite->path, "-wal", beside)).size};
+}
+
 static int newer(const struct sqlite *sqlite, int64_t version, struct error *err) {
     return error_set(err, ERROR_IO,
             "register %s has version %lld, made by a newer Sexton; this one knows versions up to %d: upgrade Sexton, "
@@ -301,6 +308,7 @@ static const struct history_backend backend = {
         .check = sqlite_check,
         .verify = sqlite_verify,
         .identify = sqlite_identify,
+        .measure = sqlite_measure,
 };
 
 /* The file's name for SQLite: never one of its special ones. */

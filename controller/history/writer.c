@@ -167,6 +167,17 @@ size_t writer_pending(const struct writer *writer) {
     return writer->pending;
 }
 
+void writer_stats(struct writer *writer, struct writer_stats *ret) {
+    pthread_mutex_lock(&writer->mutex);
+    *ret = (struct writer_stats){.commits = writer->commits,
+            .requests = writer->requests,
+            .errors = writer->errors,
+            .queue = (int64_t)writer->pending,
+            .failing = writer->failing,
+            .size = writer->size};
+    pthread_mutex_unlock(&writer->mutex);
+}
+
 int64_t writer_busy_ms(struct writer *writer) {
     pthread_mutex_lock(&writer->mutex);
     int64_t since_mono = writer->busy_since_mono;
@@ -281,6 +292,7 @@ static struct writer *allocate(const struct writer_settings *settings, const str
     writer_chain_init(&writer->done);
     writer->refused_tail = &writer->refused;
     writer->handler = *handler;
+    writer->commits.scale = &writer_commit_scale;
     writer->failure_told = writer->prune_failure_told = writer->anew_told = writer->opened_told = true;
     writer->retention_ms = settings->retention_ms;
     writer->prune_at_mono = writer_mono_ms();

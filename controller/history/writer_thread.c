@@ -46,10 +46,19 @@ void writer_chain_append(struct writer_chain *to, struct writer_chain *from) {
     writer_chain_init(from);
 }
 
-int64_t writer_mono_ms(void) {
+/* An fsync takes a tenth of a millisecond on a good disk, and up to seconds on a busy one. */
+const struct histogram_scale writer_commit_scale = {.per_second = 1000000,
+        .n = 14,
+        .upper = {250, 500, 1000, 2500, 5000, 10000, 25000, 50000, 100000, 250000, 500000, 1000000, 2500000, 10000000}};
+
+int64_t writer_mono_us(void) {
     struct timespec now;
     clock_gettime(CLOCK_MONOTONIC, &now);
-    return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
+    return (int64_t)now.tv_sec * 1000000 + now.tv_nsec / 1000;
+}
+
+int64_t writer_mono_ms(void) {
+    return writer_mono_us() / 1000;
 }
 
 void writer_wait_until(pthread_cond_t *condition, pthread_mutex_t *mutex, int64_t at_mono) {
@@ -123,20 +132,36 @@ int writer_open_store(struct writer *writer, struct error *err) {
     const struct history_identity before = writer->identity;
     history_identify(store, &writer->identity);
     set_store(writer, store);
-    bool first = !writer->was_open;
+    struct history_size size = {0};
+    history_measure(store, &size);
+    bool first = !writer->was_open, anew = !first && history_identity_differs(&before, &writer->identity);
     writer->was_open = true;
-    if (!first && !history_identity_differs(&before, &writer->identity))
-        return 0;
     pthread_mutex_lock(&writer->mutex);
+    writer->size = size;
     if (first) {
         writer->opened_told = false;
         writer->created = writer->identity.created;
-    } else {
+    } else if (anew) {
         writer->anew_told = false;
     }
     pthread_mutex_unlock(&writer->mutex);
-    loop_wake_send(writer->wake);
+    if (first || anew)
+        loop_wake_send(writer->wake);
     return 0;
+}
+
+/* Under store_mutex. The batch is on disk. */
+static void note_commit(struct writer *writer, const struct writer_chain *batch, int64_t began_us) {
+    int64_t took_us = writer_mono_us() - began_us, requests = 0;
+    struct history_size size = {0};
+    for (const struct history_request *at = batch->head; at; at = at->next)
+        requests++;
+    history_measure(writer->store, &size);
+    pthread_mutex_lock(&writer->mutex);
+    histogram_observe(&writer->commits, took_us);
+    writer->requests += requests;
+    writer->size = size;
+    pthread_mutex_unlock(&writer->mutex);
 }
 
 /* Under store_mutex. Is what was written still there, and still ours alone? */
@@ -155,8 +180,11 @@ static int try_batch(struct writer *writer, const char *cluster, struct writer_c
         return error_nomem(err);
     if (writer_open_store(writer, err) < 0)
         return -1;
-    if (history_apply(writer->store, cluster, batch->head, err) == 0)
+    int64_t began_us = writer_mono_us();
+    if (history_apply(writer->store, cluster, batch->head, err) == 0) {
+        note_commit(writer, batch, began_us);
         return 0;
+    }
     *ret_refused = history_refused(writer->store);
     /* After an I/O error the connection's view of the file is not to be trusted; and the file may be another by now. */
     if (!*ret_refused)
@@ -245,6 +273,7 @@ static void write_batch(struct writer *writer, struct writer_chain *batch) {
             writer_chain_append(&writer->done, batch);
             loop_wake_send(writer->wake);
         } else if (!refused) {
+            writer->errors++;
             tell_failure(writer, &err);
             if (!wait_to_retry(writer, wait_ms))
                 return;
@@ -258,11 +287,16 @@ static void check_store(struct writer *writer) {
     struct error err = {0};
     go_to_disk(writer);
     pthread_mutex_lock(&writer->store_mutex);
+    struct history_size size = {0};
     int result = writer->store ? check_open_store(writer, &err) : writer_open_store(writer, &err);
     if (result < 0 && writer->store)
         drop_store(writer, NULL);
+    if (writer->store)
+        history_measure(writer->store, &size);
     pthread_mutex_unlock(&writer->store_mutex);
     come_back(writer);
+    if (result == 0)
+        writer->size = size;
     tell_failure(writer, result < 0 ? &err : NULL);
     if (result == 0)
         writer->check_wait_ms = writer->check_every_ms;

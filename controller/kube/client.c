@@ -15,6 +15,15 @@
 
 #define URL_MAX 8192 /* a continue token is some 200 bytes, a selector rarely more */
 
+/* A DELETE takes some ms, a page of a list up to seconds, and HTTP gives up after 30 s or 2 minutes. */
+static const struct histogram_scale duration_scale = {.per_second = 1000,
+        .n = 14,
+        .upper = {5, 10, 25, 50, 100, 250, 500, 1000, 2500, 5000, 10000, 30000, 60000, 120000}};
+
+static const struct tally_cells verb_cells = {.n = CLIENT_VERBS - 1,
+        .labels = 1,
+        .texts = {{"get"}, {"list"}, {"watch"}, {"create"}, {"update"}, {"patch"}, {"delete"}}};
+
 struct client {
     struct http *http;
     const struct kube_config *config;
@@ -22,7 +31,8 @@ struct client {
     struct client_handler handler;
     struct client_call *calls;
     struct loop_timer *failures; /* calls that failed before they were sent are told so from the loop */
-    int64_t silent_since_ms;     /* monotonic: the first request in a row that had no answer; 0: none */
+    struct client_stats stats;
+    int64_t silent_since_ms; /* monotonic: the first request in a row that had no answer; 0: none */
     char silent_why[ERROR_TEXT_MAX];
 };
 
@@ -38,6 +48,9 @@ struct client_call {
     enum http_data_result (*data)(void *arg, const char *data, size_t len);
     void (*done)(void *arg, const struct client_answer *answer);
     struct http_transfer *transfer;
+    enum client_verb verb;
+    int64_t sent_ms; /* monotonic */
+    bool counted;
     uint64_t login; /* generation of the login that was sent */
     bool tried_again;
     bool failed; /* collected holds why, until the timer tells */
@@ -54,6 +67,9 @@ struct client *client_create(
         return NULL;
     }
     client->config = config;
+    tally_init(&client->stats.requests, &verb_cells);
+    for (int verb = 0; verb < CLIENT_VERBS; verb++)
+        client->stats.durations[verb].scale = &duration_scale;
     if (handler)
         client->handler = *handler;
     client->failures = loop_timer_create(loop, tell_failures, client, err);
@@ -98,6 +114,7 @@ void client_destroy(struct client *client) {
     credentials_destroy(client->credentials);
     http_destroy(client->http);
     loop_timer_destroy(client->failures);
+    tally_finish(&client->stats.requests);
     free(client);
 }
 
@@ -116,6 +133,32 @@ void client_add_escaped(struct strbuf *buf, const char *text) {
         bool stands = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || strchr("-._~", c);
         strbuf_add_format(buf, stands ? "%c" : "%%%02X", c);
     }
+}
+
+const struct client_stats *client_stats(const struct client *client) {
+    return &client->stats;
+}
+
+static enum client_verb verb_of(const struct client_request *request) {
+    static const struct {
+        const char *method;
+        enum client_verb verb;
+    } methods[] = {{"POST", CLIENT_CREATE}, {"PUT", CLIENT_UPDATE}, {"PATCH", CLIENT_PATCH}, {"DELETE", CLIENT_DELETE}};
+    for (size_t i = 0; request->verb == CLIENT_BY_METHOD && i < sizeof methods / sizeof methods[0]; i++) {
+        if (strcmp(request->method, methods[i].method) == 0)
+            return methods[i].verb;
+    }
+    return request->verb == CLIENT_BY_METHOD ? CLIENT_GET : request->verb;
+}
+
+/* status 0: no answer. */
+static void count(struct client_call *call, int status, bool withheld) {
+    struct client_stats *stats = &call->client->stats;
+    char code[16];
+    snprintf(code, sizeof code, "%d", status);
+    if (!call->counted)
+        tally_add(&stats->requests, withheld ? "withheld" : status ? code : "none", (int)call->verb - 1);
+    call->counted = true;
 }
 
 /* failure NULL: there was one. */
@@ -161,6 +204,7 @@ static void tell_failures(void *arg) {
     loop_timer_start(client->failures, 0); /* for the next one: done may change the list */
     char message[ERROR_TEXT_MAX];
     snprintf(message, sizeof message, "%s", strbuf_text(&call->collected));
+    count(call, 0, false);
     note_answer(client, message);
     finish(call, &(struct client_answer){.retry_after_ms = -1, .message = message});
 }
@@ -178,6 +222,8 @@ static const char *describe_status(int status, const char *body, char text[ERROR
 
 static void on_head(void *arg, int status) {
     struct client_call *call = arg;
+    if (status == 200 && call->verb == CLIENT_WATCH)
+        count(call, status, false);
     note_answer(call->client, NULL);
     if (status == 200 && call->opened)
         call->opened(call->arg);
@@ -203,6 +249,9 @@ static void on_done(void *arg, const struct http_result *result) {
     struct client_call *call = arg;
     struct client *client = call->client;
     call->transfer = NULL;
+    count(call, result->failure ? 0 : result->status, result->withheld);
+    if (call->verb != CLIENT_WATCH && !result->withheld)
+        histogram_observe(&client->stats.durations[call->verb], clock_mono_ms() - call->sent_ms);
     if (result->date_ms != TIME_NONE && client->handler.date)
         client->handler.date(client->handler.arg, result->sent_ms, result->answered_ms, result->date_ms);
     if (result->failure && !result->status && !result->withheld)
@@ -288,6 +337,8 @@ static int send_call(struct client_call *call, const struct kube_auth *auth, str
     else if ((call->transfer = http_start(call->client->http, &request, err)))
         result = 0;
     call->login = auth->generation;
+    call->sent_ms = clock_mono_ms();
+    call->counted = false;
     strbuf_finish(&url);
     strbuf_finish(&authorization);
     strbuf_finish(&type);
@@ -315,6 +366,7 @@ struct client_call *client_start(struct client *client, const struct client_requ
         client->calls->previous = call;
     client->calls = call;
     call->lane = request->lane;
+    call->verb = verb_of(request);
     call->timeout_ms = request->timeout_ms ? request->timeout_ms : CLIENT_REQUEST_TIMEOUT_MS;
     call->arg = request->arg;
     call->may_send = request->may_send;

@@ -45,6 +45,8 @@ struct reflector {
     int64_t due_ms;     /* monotonic: it ends by then, or something came later */
     size_t events;
     int short_watches; /* in a row, that brought something and ended all the same */
+    bool listed_once, watched_once;
+    struct reflector_stats stats;
     struct error parse_error;
 };
 
@@ -61,6 +63,7 @@ struct reflector *reflector_create(struct loop *loop, struct client *client, con
     r->handler = *handler;
     r->list_only = settings->list_only;
     r->attempts = settings->attempts;
+    r->stats.last_heard_ms = TIME_NONE;
     r->backoff = (struct backoff)BACKOFF_INIT(REFLECTOR_BACKOFF_FIRST_MS, REFLECTOR_BACKOFF_LAST_MS);
     r->path = strdup(settings->path);
     r->query = strdup(settings->query);
@@ -93,6 +96,10 @@ void reflector_start(struct reflector *r) {
         go_on(r);
 }
 
+struct reflector_stats reflector_stats(const struct reflector *r) {
+    return r->stats;
+}
+
 void reflector_resume(struct reflector *r) {
     if (!r->paused || !r->call)
         return;
@@ -106,6 +113,7 @@ static void fail(struct reflector *r, const char *doing, int status, const char 
     if (wait_ms < least_ms)
         wait_ms = least_ms;
     r->failures++;
+    r->stats.failures++;
     bool final = status == 400 || status == 401 || status == 403 || status == 404;
     bool give_up = r->list_only && (final || r->failures >= r->attempts);
     r->state = give_up ? STOPPED : WAITING;
@@ -276,6 +284,7 @@ static enum http_data_result on_data(void *arg, const char *data, size_t len) {
     int64_t now_ms = clock_mono_ms();
     if (now_ms > r->due_ms)
         r->due_ms = now_ms;
+    r->stats.last_heard_ms = now_ms;
     if (framer_push(r->framer, data, len, &r->parse_error) != 0)
         return HTTP_ABORT;
     if (r->gone || r->event_error[0])
@@ -326,7 +335,7 @@ static void on_listed(void *arg, const struct client_answer *answer) {
                 0);
         return;
     }
-    r->listed = true;
+    r->listed = r->listed_once = true;
     r->full_list = false;
     r->state = r->list_only ? STOPPED : WAITING;
     if (!r->list_only)
@@ -337,8 +346,10 @@ static void on_listed(void *arg, const struct client_answer *answer) {
 static void on_watch_opened(void *arg) {
     struct reflector *r = arg;
     loop_timer_stop(r->timer);
-    r->opened_ms = clock_mono_ms();
+    r->opened_ms = r->stats.last_heard_ms = clock_mono_ms();
     r->due_ms = r->opened_ms + r->timeout_ms;
+    r->stats.restarts += r->watched_once;
+    r->watched_once = true;
     r->handler.watching(r->handler.arg);
 }
 
@@ -395,6 +406,7 @@ static int start_request(struct reflector *r, bool watch, struct error *err) {
     if (watch) {
         unsigned timeout_s =
                 REFLECTOR_WATCH_MIN_S + (unsigned)random_below(REFLECTOR_WATCH_MAX_S - REFLECTOR_WATCH_MIN_S + 1);
+        request.verb = CLIENT_WATCH;
         strbuf_add_format(&path, "?watch=true&allowWatchBookmarks=true&timeoutSeconds=%u", timeout_s);
         if (!r->watch_path) {
             strbuf_add_text(&path, "&resourceVersion=");
@@ -404,6 +416,7 @@ static int start_request(struct reflector *r, bool watch, struct error *err) {
         request.opened = on_watch_opened;
         request.done = on_watch_ended;
     } else {
+        request.verb = r->watch_path ? CLIENT_GET : CLIENT_LIST;
         request.timeout_ms = r->watch_path  ? CLIENT_REQUEST_TIMEOUT_MS
                              : r->full_list ? REFLECTOR_FULL_LIST_TIMEOUT_MS
                                             : REFLECTOR_LIST_TIMEOUT_MS;
@@ -444,6 +457,7 @@ static void go_on(void *arg) {
     bool watch = r->listed;
     if (!watch && !r->continue_token) {
         forget_list(r);
+        r->stats.relists += r->listed_once && !r->watch_path; /* there, each watch begins so */
         r->handler.begin(r->handler.arg);
     }
     if (r->watch_path)

@@ -11,6 +11,7 @@
 #include "cmd/config.h"
 #include "cmd/health.h"
 #include "jobs/reconcile.h"
+#include "kube/events.h"
 #include "kube/kubeconfig.h"
 
 /* For what is in flight when a signal comes: Kubernetes kills after 30 s, people after 10. */
@@ -50,11 +51,29 @@ void engine_start(struct engine *engine);
 void engine_stop(struct engine *engine);
 /* After config_reload: evaluate everything again. */
 void engine_config_changed(struct engine *engine);
+/* A new version was refused, and why: for those who follow what we announce. */
+void engine_config_refused(struct engine *engine, const char *why);
 
 /* What it knows of the cluster, and how far the API server's clock is ahead of ours (0: they may agree). */
 const struct store *engine_store(const struct engine *engine);
 const struct recreated *engine_recreated(const struct engine *engine);
 int64_t engine_server_ahead_ms(const struct engine *engine);
+
+/* What there is to be counted of. Borrowed. */
+struct announce;
+struct client;
+struct feeds;
+struct meters;
+struct writer;
+struct engine_parts {
+    const struct client *client;
+    const struct feeds *feeds;
+    const struct reconcile *reconcile;
+    const struct meters *meters;
+    const struct announce *announce; /* NULL: no Kubernetes Events */
+    struct writer *writer;           /* NULL in a dry run */
+};
+struct engine_parts engine_parts(const struct engine *engine);
 
 struct reconcile_counts engine_count(const struct engine *engine);
 /* For progress: Jobs listed so far, and whether every list is complete. */

@@ -19,6 +19,7 @@
 #include "jobs/reconcile.h"
 #include "kube/client.h"
 #include "kube/discovery.h"
+#include "kube/reflector.h"
 
 struct feeds;
 
@@ -57,5 +58,10 @@ bool feeds_is_synced(const struct feeds *feeds);
 void feeds_tell_health(const struct feeds *feeds, struct health_facts *facts);
 /* One pass: the first source that was given up, and why; NULL: none. */
 const struct error *feeds_error(const struct feeds *feeds);
+/* Since the start: for each resource, sums over its reflectors, and the one that was heard of the longest ago. */
+struct feeds_stats {
+    struct reflector_stats namespaces, cronjobs, jobs;
+};
+struct feeds_stats feeds_stats(const struct feeds *feeds);
 /* Which source brings the Jobs of this Namespace; -1: none of ours. */
 int feeds_find_source(const struct feeds *feeds, const char *namespace);

@@ -25,6 +25,7 @@ struct history_backend {
             int (*each)(void *arg, const struct history_finding *finding, struct error *err), void *arg,
             struct error *err);
     void (*identify)(const struct history *history, struct history_identity *ret);
+    void (*measure)(const struct history *history, struct history_size *ret);
 };
 
 struct history {

@@ -62,6 +62,13 @@ struct history_identity {
 bool history_identity_differs(const struct history_identity *before, const struct history_identity *now);
 void history_identify(const struct history *history, struct history_identity *ret);
 
+/* Bytes that the register takes, and its write-ahead log; 0 where there is none, or one cannot know. Opened to write.
+ */
+struct history_size {
+    int64_t db, wal;
+};
+void history_measure(const struct history *history, struct history_size *ret);
+
 /* What history_verify found: of the file as a whole (rows 0), or of some rows, with examples of them. */
 #define HISTORY_EXAMPLES_MAX 3
 struct history_finding {

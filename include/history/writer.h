@@ -27,6 +27,7 @@
 #include <stdint.h>
 
 #include "base/error.h"
+#include "base/histogram.h"
 #include "base/loop.h"
 #include "history/history.h"
 #include "jobs/run.h"
@@ -71,6 +72,17 @@ void writer_submit(struct writer *writer, struct history_request *request);
 
 /* False when the queue is at its soft limit, and until it is half empty: the submitter should stop taking in more. */
 bool writer_has_room(const struct writer *writer);
+
+/* Since the start. Sizes are as of the last commit or check, for who asks must not wait for a disk. */
+struct writer_stats {
+    struct histogram commits; /* us a batch took to be on disk */
+    int64_t requests;         /* that are on disk */
+    int64_t errors;           /* batches that could not be written, each time they were tried */
+    int64_t queue;            /* as writer_pending */
+    bool failing;             /* as the handler was told */
+    struct history_size size;
+};
+void writer_stats(struct writer *writer, struct writer_stats *ret);
 
 /* Number of requests submitted and not yet answered by durable() or refused(). */
 size_t writer_pending(const struct writer *writer);

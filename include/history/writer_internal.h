@@ -56,6 +56,9 @@ struct writer {
     int64_t busy_since_mono; /* the thread is at its disk; 0: it is not */
     int64_t stop_by_mono;
     struct history *interruptible; /* the store while it may be interrupted */
+    struct histogram commits;
+    int64_t requests, errors;
+    struct history_size size;
 
     pthread_mutex_t store_mutex; /* held during I/O; for what follows. Taken before mutex, never after it */
     struct history *store;       /* NULL after a failure, until it is opened afresh */
@@ -74,6 +77,8 @@ void writer_chain_append(struct writer_chain *to, struct writer_chain *from);
 
 /* Not clock_mono_ms: the thread waits on the kernel's clock, whatever a simulation puts in place of ours. */
 int64_t writer_mono_ms(void);
+int64_t writer_mono_us(void);
+extern const struct histogram_scale writer_commit_scale;
 /* Until signalled or at_mono. */
 void writer_wait_until(pthread_cond_t *condition, pthread_mutex_t *mutex, int64_t at_mono);
 

@@ -11,7 +11,9 @@
 #include <stdint.h>
 
 #include "base/error.h"
+#include "base/histogram.h"
 #include "base/loop.h"
+#include "base/tally.h"
 #include "kube/http.h"
 #include "kube/kubeconfig.h"
 
@@ -31,8 +33,22 @@ struct client_answer {
     const json_t *body;     /* parsed, where it was collected and is JSON; else NULL */
 };
 
+/* What a request is called in Kubernetes, for those who count. */
+enum client_verb {
+    CLIENT_BY_METHOD, /* get, create, update, patch, delete */
+    CLIENT_GET,
+    CLIENT_LIST,
+    CLIENT_WATCH,
+    CLIENT_CREATE,
+    CLIENT_UPDATE,
+    CLIENT_PATCH,
+    CLIENT_DELETE,
+    CLIENT_VERBS
+};
+
 struct client_request {
     const char *method;       /* "GET" */
+    enum client_verb verb;    /* said where the method does not tell */
     const char *path;         /* "/apis/batch/v1/jobs?limit=500" */
     const char *body;         /* JSON or NULL */
     const char *content_type; /* NULL: application/json */
@@ -69,6 +85,14 @@ void client_set_user_timeout(struct client *client, int64_t timeout_ms);
 struct client_call *client_start(struct client *client, const struct client_request *request, struct error *err);
 /* done is not called any more. NULL is fine. */
 void client_cancel(struct client_call *call);
+/* What was asked since the start. A request is counted when its answer has come, a watch when it is open, one that was
+ * tried again after a 401 twice. Borrowed; changes. */
+struct client_stats {
+    struct tally requests;                    /* by HTTP status, or "none" or "withheld"; cells: enum client_verb - 1 */
+    struct histogram durations[CLIENT_VERBS]; /* ms from sending to the end of the answer; not of watches */
+};
+const struct client_stats *client_stats(const struct client *client);
+
 /* For how long requests have had no answer at all, and why (borrowed until the next request ends); 0: the last one had
  * one, or there was none yet. */
 int64_t client_silent_ms(const struct client *client, const char **ret_why);

@@ -78,10 +78,19 @@ struct reflector_settings {
     int attempts;           /* list_only: give up after so many failures; and at once on 400, 401, 403, 404 */
 };
 
+/* Since the start. */
+struct reflector_stats {
+    int64_t restarts;      /* watches opened again */
+    int64_t relists;       /* lists begun after the first whole one */
+    int64_t failures;      /* lists and watches that failed */
+    int64_t last_heard_ms; /* monotonic: of the last data, or that a watch is open; TIME_NONE: never */
+};
+
 struct reflector *reflector_create(struct loop *loop, struct client *client, const struct reflector_settings *settings,
         const struct reflector_handler *handler, struct error *err);
 void reflector_destroy(struct reflector *reflector);
 void reflector_start(struct reflector *reflector);
+struct reflector_stats reflector_stats(const struct reflector *reflector);
 void reflector_resume(struct reflector *reflector);
 /* By how much the list or watch under way has outlived the deadline that ends it, with nothing heard since: 0 or less,
  * not at all; INT64_MIN when none is under way. */

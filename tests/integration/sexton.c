@@ -125,7 +125,8 @@ int64_t clock_controllers_ms(void) {
     return shim_virtual_ns(&shared_clock->phases[shared_clock->phase & 1], real_ns()) / 1000000;
 }
 
-struct process *controller_start_with_clocks(int64_t offset_ms, int64_t speed, const char *const arguments[]) {
+static struct process *start_with_clocks(
+        int64_t offset_ms, int64_t speed, const char *const arguments[], const char *more_shims) {
     const char *argv[ARGUMENTS_MAX] = {0}, *sanitizer = getenv("ASAN_OPTIONS");
     if (!shared_clock)
         clock_create();
@@ -133,9 +134,17 @@ struct process *controller_start_with_clocks(int64_t offset_ms, int64_t speed, c
     clock_speed(speed);
     fill(argv, "run", arguments);
     return process_start(&(struct start){.argv = argv,
-            .env = (const char *const[]){format("LD_PRELOAD=%s", shim("clock")),
+            .env = (const char *const[]){format("LD_PRELOAD=%s%s", shim("clock"), more_shims),
                     format("SEXTON_TEST_CLOCK=%s", in_folder("clock")),
                     format("ASAN_OPTIONS=%s:verify_asan_link_order=0", sanitizer ? sanitizer : ""), NULL}});
+}
+
+struct process *controller_start_with_clocks(int64_t offset_ms, int64_t speed, const char *const arguments[]) {
+    return start_with_clocks(offset_ms, speed, arguments, "");
+}
+
+struct process *controller_start_without_timeouts(int64_t speed) {
+    return start_with_clocks(0, speed, (const char *const[]){NULL}, format(" %s", shim("timeouts")));
 }
 
 struct result sexton_run_with_shim(const char *name, const char *const arguments[]) {
@@ -155,9 +164,9 @@ struct process *controller_start_with_shim(const char *name) {
                     format("ASAN_OPTIONS=%s:verify_asan_link_order=0", sanitizer ? sanitizer : ""), NULL}});
 }
 
-struct process *controller_start_with_disk(void) {
+struct process *controller_start_with_disk_and(const char *const arguments[]) {
     const char *argv[ARGUMENTS_MAX] = {0}, *sanitizer = getenv("ASAN_OPTIONS");
-    fill(argv, "run", (const char *const[]){NULL});
+    fill(argv, "run", arguments);
     return process_start(&(struct start){.argv = argv,
             .env = (const char *const[]){format("LD_PRELOAD=%s", shim("disk")),
                     format("SEXTON_TEST_DISK=%s", in_folder("disk")),

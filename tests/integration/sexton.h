@@ -36,6 +36,8 @@ struct process *controller_start_with(const char *const arguments[]);
 #define controller_start_with_clock(offset_ms, speed, ...) \
     controller_start_with_clocks(offset_ms, speed, (const char *const[]){__VA_ARGS__ __VA_OPT__(, ) NULL})
 struct process *controller_start_with_clocks(int64_t offset_ms, int64_t speed, const char *const arguments[]);
+/* ... and in which no request has a time-out. */
+struct process *controller_start_without_timeouts(int64_t speed);
 void clock_step(int64_t offset_ms);
 void clock_speed(int64_t speed);
 /* Before the start: how long the kernel waits for a peer that is silent, divided by this. */
@@ -45,7 +47,9 @@ int64_t clock_controllers_ms(void);
 /* ... with tests/shims/NAME.c preloaded. */
 struct process *controller_start_with_shim(const char *name);
 /* With a disk that can be made to fail: "EIO", "ENOSPC", "EROFS", and "" for well again. */
-struct process *controller_start_with_disk(void);
+#define controller_start_with_disk(...) \
+    controller_start_with_disk_and((const char *const[]){__VA_ARGS__ __VA_OPT__(, ) NULL})
+struct process *controller_start_with_disk_and(const char *const arguments[]);
 void disk_fail(const char *error);
 /* ... until it knows all there is, and watches. */
 void wait_until_synced(struct process *controller);

@@ -29,6 +29,10 @@ Suite *suite_live(void);   /* a configuration that changes */
 Suite *suite_limits(void); /* rates, and a register that does not keep up */
 Suite *suite_store(void);  /* a register that cannot be written, is lost, or is not what it was */
 Suite *suite_lease(void);  /* several controllers */
+Suite *suite_metrics(void);
+Suite *suite_serve(void);   /* what a controller serves: to whom, and what it does not put up with */
+Suite *suite_health(void);  /* what it says of itself there */
+Suite *suite_waiting(void); /* a register that cannot be opened yet */
 Suite *suite_sweep(void);
 Suite *suite_plan(void);
 Suite *suite_input(void);    /* bad input of every kind */

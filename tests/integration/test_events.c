@@ -173,6 +173,21 @@ START_TEST(where_events_are_forbidden_that_is_said_once_and_everything_else_goes
 }
 END_TEST
 
+START_TEST(check_names_the_rights_that_events_take_unless_none_are_written) {
+    sim_start(NULL);
+    sim_faults("[{'match': {'resource': 'events'}, 'action': {'deny': true}}]");
+    struct result result = sexton_here("check", "-n", "a,b");
+    expect_number(result.code, 1);
+    expect_number(count_of(result.out, "\nmissing"), 4);
+    expect_contains(result.out, "missing create events.events.k8s.io in a");
+    expect_contains(result.out, "missing patch events.events.k8s.io in b");
+    configure("[sexton]\nevents = false\n");
+    result = sexton_here("check", "-n", "a,b");
+    expect_number(result.code, 0);
+    expect_lacks(result.out, "events.k8s.io");
+}
+END_TEST
+
 START_TEST(without_the_api_that_is_said_once_and_everything_else_goes_on) {
     sim_start(NULL);
     sim_faults("[{'match': {'resource': 'events'}, 'action': {'status': 404, 'body': '404 page not found', "
@@ -225,6 +240,27 @@ START_TEST(an_answer_that_is_lost_makes_no_second_event) {
 }
 END_TEST
 
+START_TEST(a_configuration_that_is_refused_has_an_event_on_our_own_pod) {
+    sim_start(NULL);
+    const json_t *event = NULL;
+    configure("[sexton]\nlog-level = debug\n");
+    put_namespace("system", NULL);
+    setenv("POD_NAME", "sexton-7d4b9c-x2x1z", 1);
+    setenv("POD_NAMESPACE", "system", 1);
+    setenv("POD_UID", "p-1", 1);
+    struct process *controller = controller_start();
+    wait_until_synced(controller);
+    configure("[sexton]\nlog-level = loud\n");
+    wait_until(events_of("ConfigurationRefused", &event) == 1);
+    expect_event(event, "Warning", "Pod", "system", "sexton-7d4b9c-x2x1z");
+    expect_text(text_in(event, "regarding", "uid"), "p-1");
+    expect_text(text_in(event, NULL, "reportingInstance"), "sexton-7d4b9c-x2x1z");
+    expect_contains(text_in(event, NULL, "note"), "The new configuration is refused, the old one stays: ");
+    expect_contains(text_in(event, NULL, "note"), "sexton.ini:3: log-level: 'loud' is not debug");
+    controller_stop(controller);
+}
+END_TEST
+
 START_TEST(who_stands_by_and_who_is_told_not_to_writes_none) {
     sim_start(NULL);
     configure("[sexton]\nevents = false\nleader-elect = false\n");
@@ -241,7 +277,7 @@ START_TEST(who_stands_by_and_who_is_told_not_to_writes_none) {
     expect_number(sim_count("events", "create"), 0);
     struct process *leader = controller_start();
     wait_until(events_of("", NULL) == 1);
-    struct process *other = controller_start();
+    struct process *other = controller_start("--store", format("sqlite:%s", in_folder("other.db")));
     wait_until_synced(other);
     job = put_job(.name = "typo-2", .ended_s = 5, .annotations = BAD);
     wait_until(has_logged(other, "job=shop/typo-2") && events_of("", NULL) == 2);
@@ -260,9 +296,11 @@ Suite *suite_events(void) {
             a_cronjob_whose_jobs_are_deleted_has_one_event_whose_count_grows,
             events_are_limited_and_deletions_do_not_wait_for_them,
             where_events_are_forbidden_that_is_said_once_and_everything_else_goes_on,
+            check_names_the_rights_that_events_take_unless_none_are_written,
             without_the_api_that_is_said_once_and_everything_else_goes_on,
             an_events_api_that_never_answers_holds_up_neither_deletions_nor_the_exit,
             an_answer_that_is_lost_makes_no_second_event,
+            a_configuration_that_is_refused_has_an_event_on_our_own_pod,
             who_stands_by_and_who_is_told_not_to_writes_none,
             NULL,
     };

@@ -144,6 +144,10 @@ size_t writer_pending(const struct writer *writer) {
     return writer->pending;
 }
 
+void writer_stats(struct writer *writer, struct writer_stats *ret) {
+    *ret = (struct writer_stats){.queue = (int64_t)writer->pending, .failing = failing};
+}
+
 int writer_each_open(struct writer *writer, const char *cluster,
         int (*each)(void *arg, const struct history_open_run *run, struct error *err), void *arg, struct error *err) {
     (void)writer;

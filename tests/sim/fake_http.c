@@ -22,8 +22,8 @@ static bool is_dull(const struct http_transfer *t) {
 }
 
 static const char *what_of(const struct http_transfer *t) {
-    static const char *const names[] = {
-            "a question", "a list", "a watch", "a DELETE", "a look", "a lease read", "a lease made", "a lease written"};
+    static const char *const names[] = {"a question", "a list", "a watch", "a DELETE", "a look", "a lease read",
+            "a lease made", "a lease written", "an Event"};
     return names[t->route.what];
 }
 
@@ -170,7 +170,7 @@ void transfer_complete(struct http_transfer *t, const char *failure) {
     if (failure == NULL && (result.status == 200 || result.status == 201) &&
             (t->route.what == ROUTE_LEASE_PUT || t->route.what == ROUTE_LEASE_POST))
         model_lease_written(t->machine, t->started_ms, strstr(t->body, "\"holderIdentity\":\"\"") != NULL);
-    if (t->route.what == ROUTE_LIST && !failure && result.status == 200 && t->reply.whole_list)
+    if (t->route.what == ROUTE_LIST && !failure && t->reply.whole_list)
         model_list_whole(t->machine, &t->route, t->reply.as_of);
     model_over(t->machine, &t->route, &result, t->date_epoch);
     shut(t);
@@ -370,7 +370,7 @@ static bool pass_head(struct http_transfer *t) {
     t->result.date_ms = t->date_ms;
     if (t->reply.stream)
         model_watch_opens(t->machine, &t->route);
-    if (t->route.what == ROUTE_LIST && t->reply.status == 200 && !t->route.from[0])
+    if (t->route.what == ROUTE_LIST && (t->reply.status == 200 || t->reply.whole_list) && !t->route.from[0])
         model_list_begins(t->machine, &t->route);
     t->busy = true;
     if (t->on_head)

@@ -52,6 +52,7 @@ struct http_transfer {
     bool left, headed, paused, counted;
     int position, first_position; /* of a watch: the next entry, and where it began */
     int64_t end_ms;               /* of a watch: when the server ends it */
+    int64_t lag_until_ms;         /* a watch that began in the past: the server has not got further */
     bool disturbed;
     enum stream_fault disturbance;
 };

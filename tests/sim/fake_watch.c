@@ -13,6 +13,14 @@ void stream_open(struct http_transfer *t) {
     t->end_ms = world->now_ms + t->route.timeout_ms;
     reply_finish(&t->reply);
     reply_init(&t->reply);
+    t->passed = 0;
+    int initial = t->route.single ? server_initial_frame(&t->route, t->position, &t->reply.body) : -1;
+    if (initial >= 0) {
+        reply_mark(&t->reply, initial);
+        t->reply.marks[0].end--;
+    }
+    if (t->route.single && t->position < world->log_len)
+        t->lag_until_ms = world->now_ms + chance_range(0, 10000);
     transfer_plan(t, STREAMING, 0);
 }
 
@@ -93,13 +101,14 @@ static bool disturb(struct http_transfer *t) {
 void stream_go_on(struct http_transfer *t) {
     if (transfer_is_cut(t) || t->paused)
         return;
+    bool lags = t->lag_until_ms > world->now_ms;
     if (t->passed == t->reply.body.len) {
         strbuf_clear(&t->reply.body);
         t->passed = 0;
         t->reply.n_marks = t->marks_passed = 0;
         if (t->disturbed && disturb(t))
             return;
-        for (int n = 0; n < FRAMES_MAX && t->position < world->log_len; n++)
+        for (int n = 0; n < FRAMES_MAX && !lags && t->position < world->log_len; n++)
             add_frame(t, t->position++);
     }
     size_t left = t->reply.body.len - t->passed;
@@ -109,7 +118,10 @@ void stream_go_on(struct http_transfer *t) {
     if (t->paused)
         return;
     if (t->passed < t->reply.body.len || t->position < world->log_len)
-        transfer_plan(t, STREAMING, t->passed < t->reply.body.len ? chance_range(0, 50) : 0);
+        transfer_plan(t, STREAMING,
+                t->passed < t->reply.body.len ? chance_range(0, 50)
+                : lags                        ? t->lag_until_ms - world->now_ms
+                                              : 0);
     else if (t->end_ms <= world->now_ms)
         transfer_complete(t, NULL);
     else

@@ -27,7 +27,8 @@ struct writer {
     int64_t retry_ms;
     bool fails, fails_told; /* the thread's view, and the loop's */
     bool full;
-    bool anew; /* to be told */
+    bool anew;      /* to be told */
+    bool keeps_one; /* the first of the queue is on disk, and it is not known */
 };
 
 struct row *machine_row(struct machine *m, int job) {
@@ -101,6 +102,7 @@ static bool apply(struct machine *m, struct history_request *request) {
             run_state_name(row->fate.policy.state), row->fate.cause ? ", cause " : "",
             row->fate.cause ? run_cause_name(row->fate.cause) : "");
     model_applied(m, job, before.there ? &before : NULL, request);
+    ledger_applied(m, job, before.there ? &before : NULL);
     return true;
 }
 
@@ -124,8 +126,10 @@ static void fail_batch(struct writer *w) {
 static void apply_queue(struct writer *w, bool keep) {
     for (int n = 0; w->queue && n < BATCH_MAX; n++) {
         struct history_request *request = w->queue;
-        bool taken = !draws_refusal(request) && apply(w->machine, request);
-        if (keep && taken)
+        /* What is on disk is not refused when it is written again. */
+        bool taken = (w->keeps_one || !draws_refusal(request)) && apply(w->machine, request);
+        w->keeps_one = keep && taken;
+        if (w->keeps_one)
             break; /* only the first is on disk, and nobody says so: it will be applied once more */
         w->queue = request->next;
         if (!w->queue)
@@ -156,6 +160,7 @@ void machine_replace_register(struct machine *m) {
     if (m->n_rows)
         memset(m->rows, 0, (size_t)m->n_rows * sizeof *m->rows);
     m->store_replaced = m->store_was_lost = true;
+    ledger_replaced(m);
     trace("  register %d: replaced by an empty one", m->index);
     if (m->writer && !happening_is_planned(&m->writer->commit))
         happening_plan(&m->writer->commit, world->now_ms + chance_range(0, CHECK_EVERY_MS));
@@ -221,6 +226,8 @@ static void on_answer(void *arg) {
         w->handler.durable(w->handler.arg, done);
         history_request_destroy(done);
     }
+    if (!w->done && !w->keeps_one)
+        ledger_check(w->machine);
     if (!w->fails_told && w->fails)
         tell_failure(w);
     if (w->full && w->pending <= world->flavor.queue_room / 2) {
@@ -277,6 +284,10 @@ int64_t writer_busy_ms(struct writer *w) {
 
 size_t writer_pending(const struct writer *w) {
     return (size_t)w->pending;
+}
+
+void writer_stats(struct writer *w, struct writer_stats *ret) {
+    *ret = (struct writer_stats){.queue = w->pending};
 }
 
 int writer_each_open(struct writer *w, const char *cluster,

@@ -109,6 +109,7 @@ struct config *settings_make_config(const struct settings *settings) {
     set(config, "sexton", "leader-elect", flavor->leader_elect ? "true" : "false");
     set(config, "sexton", "namespaces", flavor->listed ? "alpha beta" : "*");
     set(config, "sexton", "selector", flavor->selector ? "run=yes" : "");
+    set(config, "sexton", "events", flavor->events ? "true" : "false");
     set(config, "history", "manifest", flavor->manifest ? "true" : "false");
     set_number(config, "sexton", "delete-qps", settings->delete_qps, "");
     set_number(config, "sexton", "max-in-flight", settings->max_in_flight, "");
@@ -196,6 +197,7 @@ void machine_boot(struct machine *m) {
     m->config = settings_make_config(&m->settings);
     trace("  machine %d: boots%s", m->index, m->one_pass ? " for one pass" : "");
     model_boot(m);
+    ledger_boot(m);
     struct machine *running = world->running;
     world->running = m;
     struct error err = {0};

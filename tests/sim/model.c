@@ -9,7 +9,8 @@
 #define CATCH_UP_MS 1000      /* a watch that was down is believed this long after it opened */
 #define FAILING_MINUTE_MAX 30 /* requests of one feed, or of one Job, that fail in a minute */
 #define REQUESTS_MINUTE_MAX 2000
-#define RENEW_DEADLINE_MS 10000 /* the default, which is what the machines run with */
+#define EVENTS_MINUTE_MAX (25 + 60 + 1) /* the burst, one a second, and one on its edge */
+#define RENEW_DEADLINE_MS 10000         /* the default, which is what the machines run with */
 
 /* ---- what a process knows ---- */
 
@@ -32,7 +33,7 @@ void model_boot(struct machine *m) {
     m->lease_given_back = false;
     m->server_high_ms = INT64_MAX;
     m->server_epoch = m->boot_epoch = world->server_epoch;
-    m->requests = 0;
+    m->requests = m->events = 0;
 }
 
 static struct feed_view *feed_of(struct machine *m, const struct route *route) {
@@ -53,6 +54,10 @@ void model_told(struct machine *m, const struct route *route, int entry) {
     trace("  machine %d: reads rv %lld", m->index, (long long)rv_of(entry));
     if (route->what == ROUTE_WATCH)
         model_knows(m, route, entry);
+    /* Such a watch may begin in the past, which nobody who has read what is newer may believe. */
+    bool past = route->single && route->what == ROUTE_WATCH && entry < m->known_namespace[e->object];
+    if (past && !world->flavor.unfaithful)
+        return;
     if (e->kind == KIND_NAMESPACE) {
         m->known_namespace[e->object] = gone ? -1 : entry;
         feed_of(m, route)->seen |= 1u << e->object;
@@ -202,11 +207,22 @@ static void delete_begins(struct machine *m, const struct route *route, const ch
                 (long long)m->most_in_flight);
 }
 
+/* Nobody waits for it, and it is not in the way of what matters. */
+static void event_begins(struct machine *m) {
+    if (m->one_pass || m->stopping)
+        violated(AFTER_STOP, "an Event is written %s machine %d", m->one_pass ? "in the pass of" : "after the stop of",
+                m->index);
+    if (++m->events > EVENTS_MINUTE_MAX * (world->flavor.second_token ? 2 : 1))
+        violated(BOUNDED, "machine %d wrote %d Events within a minute", m->index, m->events);
+}
+
 void model_begins(struct machine *m, const struct route *route, const char *body) {
     if (world->now_ms / 60000 != m->request_minute) {
         m->request_minute = world->now_ms / 60000;
-        m->requests = 0;
+        m->requests = m->events = 0;
     }
+    if (route->what == ROUTE_EVENT)
+        event_begins(m);
     if (++m->requests > REQUESTS_MINUTE_MAX)
         violated(BOUNDED, "machine %d sent %d requests within a minute", m->index, m->requests);
     if (route->what == ROUTE_DELETE)
@@ -217,7 +233,11 @@ void model_begins(struct machine *m, const struct route *route, const char *body
         feed_of(m, route)->state = FEED_DOWN; /* another list means that events were lost */
     if (route->what != ROUTE_WATCH)
         return;
+    if (route->single && feed_of(m, route)->state != FEED_LISTED)
+        violated(STALE, "a watch of a Namespace begins from nothing, and the Namespace was not read before it");
     int from = entry_of(route->from);
+    if (route->single)
+        return;
     if (from < 0 || from > feed_of(m, route)->known)
         violated(STALE, "a watch begins at resourceVersion %s, of which machine %d was never told", route->from,
                 m->index);
@@ -283,7 +303,8 @@ static void note_date(struct machine *m, const struct http_result *result, int64
 }
 
 void model_over(struct machine *m, const struct route *route, const struct http_result *result, int64_t epoch) {
-    bool failed = result->failure || result->status >= 300;
+    bool absent = route->single && route->what == ROUTE_LIST && result->status == 404;
+    bool failed = result->failure || (result->status >= 300 && !absent);
     note_date(m, result, epoch);
     if (route->what == ROUTE_LIST || route->what == ROUTE_WATCH) {
         struct feed_view *feed = feed_of(m, route);

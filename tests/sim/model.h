@@ -40,6 +40,14 @@ void model_applied(struct machine *m, int job, const struct row *before, const s
 void model_refused(struct machine *m, const struct history_request *request);
 void model_lease_written(struct machine *m, int64_t asked_ms, bool given_back);
 
+/* ---- ledger.c: what is on record, and what the metrics say of it ---- */
+
+void ledger_boot(struct machine *m);
+void ledger_replaced(struct machine *m);
+void ledger_applied(struct machine *m, int job, const struct row *before);
+/* Now that all of it has been answered. */
+void ledger_check(const struct machine *m);
+
 /* ---- final.c: at the end of a world, when all is well again ---- */
 
 /* Whether there is nothing left to wait for. */

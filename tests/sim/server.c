@@ -60,11 +60,6 @@ static void parse_query(const char *path, struct route *ret) {
     take_parameter(path, watch ? "resourceVersion=" : "continue=", ret->from, sizeof ret->from);
     take_parameter(path, "timeoutSeconds=", value, sizeof value);
     ret->timeout_ms = strtoll(value, NULL, 10) * 1000;
-    const char *field = strstr(path, "fieldSelector=metadata.name%3D");
-    if (field) {
-        field += strlen("fieldSelector=metadata.name%3D");
-        ret->namespace = namespace_of(field, strcspn(field, "&"));
-    }
 }
 
 static bool skip(const char **at, const char *start) {
@@ -93,6 +88,17 @@ static void parse_batch(const char *method, const char *path, const char *at, st
     }
 }
 
+/* A Namespace by its name. */
+static void parse_single(const char *path, struct route *ret) {
+    const char *at = path;
+    if (!skip(&at, "/api/v1/namespaces/") && !skip(&at, "/api/v1/watch/namespaces/"))
+        return;
+    ret->kind = KIND_NAMESPACE;
+    ret->single = true;
+    ret->namespace = namespace_of(at, strcspn(at, "?"));
+    parse_query(path, ret);
+}
+
 void route_parse(const char *method, const char *path, struct route *ret) {
     const char *at = path;
     *ret = (struct route){.what = ROUTE_OTHER, .namespace = NAMESPACES};
@@ -102,6 +108,9 @@ void route_parse(const char *method, const char *path, struct route *ret) {
         ret->what = strcmp(method, "PUT") == 0    ? ROUTE_LEASE_PUT
                     : strcmp(method, "POST") == 0 ? ROUTE_LEASE_POST
                                                   : ROUTE_LEASE_GET;
+    } else if (skip(&at, "/apis/events.k8s.io/v1/")) {
+        ret->what = ROUTE_EVENT;
+        counts[COUNT_KUBERNETES_EVENTS]++;
     } else if (skip(&at, "/api/v1/namespaces") && *at != '/') {
         ret->kind = KIND_NAMESPACE;
         parse_query(path, ret);
@@ -111,6 +120,8 @@ void route_parse(const char *method, const char *path, struct route *ret) {
         snprintf(ret->name, sizeof ret->name, "resources");
     } else if (strcmp(path, "/api/v1/namespaces/kube-system") == 0) {
         snprintf(ret->name, sizeof ret->name, "kube-system");
+    } else {
+        parse_single(path, ret);
     }
 }
 
@@ -157,6 +168,47 @@ static int objects_of(enum kind kind) {
     return kind == KIND_JOB ? world->n_jobs : kind == KIND_CRONJOB ? CRONJOBS : NAMESPACES;
 }
 
+/* How long ago the API server believes it is, when it answers without a quorum. */
+static int past_of(int as_of) {
+    int back = (int)chance_below(20);
+    return as_of - back > 1 ? as_of - back : 1;
+}
+
+static void get_namespace(const struct route *route, struct reply *reply) {
+    int as_of = world->log_len;
+    if (world->flavor.unfaithful && !world->healed && chance_permille(100)) {
+        as_of = past_of(as_of);
+        counts[COUNT_STALE_LIST]++;
+    }
+    int entry = slot_as_of(&world->namespaces[route->namespace], as_of);
+    counts[COUNT_NAMESPACE_GETS]++;
+    if (entry < 0) {
+        server_say(reply, 404, "NotFound", "there is no such Namespace");
+    } else if (world->flavor.garbled && !world->healed && chance_permille(30)) {
+        counts[COUNT_GARBLED]++;
+        strbuf_add_text(&reply->body, "{\"metadata\":{\"name\":7}}");
+        return;
+    } else {
+        render_object(&reply->body, entry);
+        reply_mark(reply, entry);
+    }
+    reply->whole_list = true;
+    reply->as_of = as_of;
+}
+
+/* From nothing, it begins with what there is; or was, since that comes out of a cache (kubernetes/kubernetes#74022). */
+static void watch_namespace(const struct route *route, struct reply *reply) {
+    int as_of = world->log_len, last = world->namespaces[route->namespace].head;
+    if (!world->healed && last > 0 && chance_permille(300)) {
+        as_of = chance_permille(500) ? last : past_of(as_of); /* right before it changed */
+        counts[COUNT_WATCH_IN_THE_PAST]++;
+        trace("  server: this watch begins after rv %lld", (long long)rv_of(as_of - 1));
+    }
+    counts[COUNT_WATCHES]++;
+    reply->stream = true;
+    reply->as_of = as_of;
+}
+
 static void list(const struct route *route, struct reply *reply) {
     int as_of = world->log_len, object = 0, items = 0, page = route->paged ? world->flavor.page : 0;
     if (route->from[0] && (sscanf(route->from, "%d.%d", &as_of, &object) != 2 || as_of < world->compacted)) {
@@ -164,8 +216,7 @@ static void list(const struct route *route, struct reply *reply) {
         return;
     }
     if (!route->from[0] && world->flavor.unfaithful && !world->healed && chance_permille(100)) {
-        int back = (int)chance_below(20);
-        as_of = as_of - back > 1 ? as_of - back : 1;
+        as_of = past_of(as_of);
         counts[COUNT_STALE_LIST]++;
         trace("  server: this list is an old one, of rv %lld", (long long)rv_of(as_of - 1));
     }
@@ -328,9 +379,16 @@ void server_handle(const struct route *route, const char *body, int machine, str
     int from;
     switch (route->what) {
     case ROUTE_LIST:
-        list(route, reply);
+        if (route->single)
+            get_namespace(route, reply);
+        else
+            list(route, reply);
         break;
     case ROUTE_WATCH:
+        if (route->single) {
+            watch_namespace(route, reply);
+            break;
+        }
         from = entry_of(route->from);
         if (from < 0 || from + 1 < world->compacted) {
             say_gone(reply, COUNT_410_STATUS);
@@ -356,6 +414,9 @@ void server_handle(const struct route *route, const char *body, int machine, str
     case ROUTE_LEASE_PUT:
         write_lease(route, body, machine, reply);
         break;
+    case ROUTE_EVENT:
+        strbuf_add_text(&reply->body, "{\"kind\":\"Event\"}");
+        break;
     case ROUTE_OTHER:
         other(route, reply);
         break;
@@ -371,6 +432,16 @@ static bool concerns(const struct route *route, const struct entry *e) {
                     : e->kind == KIND_CRONJOB ? world->cronjobs[e->object].namespace
                                               : e->object;
     return route->namespace == NAMESPACES || route->namespace == namespace;
+}
+
+int server_initial_frame(const struct route *route, int as_of, struct strbuf *buf) {
+    int entry = slot_as_of(&world->namespaces[route->namespace], as_of);
+    if (entry < 0)
+        return -1;
+    strbuf_add_text(buf, "{\"type\":\"ADDED\",\"object\":");
+    render_object(buf, entry);
+    strbuf_add_text(buf, "}\n");
+    return entry;
 }
 
 bool server_frame(const struct route *route, int entry, struct strbuf *buf) {

@@ -15,13 +15,15 @@ enum route_kind {
     ROUTE_GET_JOB,
     ROUTE_LEASE_GET,
     ROUTE_LEASE_POST,
-    ROUTE_LEASE_PUT
+    ROUTE_LEASE_PUT,
+    ROUTE_EVENT
 };
 struct route {
     enum route_kind what;
     enum kind kind; /* of a list or a watch */
     int namespace;  /* NAMESPACES: all of them */
     char name[64];  /* of a Job */
+    bool single;    /* a GET or a watch of one Namespace: ROUTE_LIST, ROUTE_WATCH */
     bool selector, paged;
     char from[64]; /* resourceVersion or continue token, "" */
     int64_t timeout_ms;
@@ -41,8 +43,8 @@ struct reply {
     int n_marks, marks_capacity;
     int64_t retry_after_ms;
     bool date;
-    bool whole_list; /* of a list: its last page */
-    int as_of;       /* of a list */
+    bool whole_list; /* of a list: its last page; of a GET of a Namespace: this is all that there is to know of it */
+    int as_of;       /* of these */
     bool stream;     /* of a watch: it is open from as_of on */
 };
 void reply_init(struct reply *reply);
@@ -58,6 +60,8 @@ void server_say(struct reply *reply, int status, const char *reason, const char 
 /* Watches: fake_http.c keeps them; an entry was written. */
 void streams_notice(int entry);
 
+/* What a watch of a single object begins with: the entry, or -1. */
+int server_initial_frame(const struct route *route, int as_of, struct strbuf *buf);
 /* The frames of a watch for entry, as this watcher sees it; false when it does not concern it. */
 bool server_frame(const struct route *route, int entry, struct strbuf *buf);
 void server_bookmark(const struct route *route, int entry, struct strbuf *buf);

@@ -168,6 +168,12 @@ struct row {
     uint8_t outcome;
     int64_t started_ms, finished_ms;
     struct history_fate fate;
+    uint32_t ended_in_boot; /* of which process its end was put on record */
+};
+
+struct ledger { /* what the process has put on record, by Namespace */
+    int64_t recorded[NAMESPACES], deleted[NAMESPACES][4 /* enum run_cause */];
+    bool void_for_good; /* its register was replaced */
 };
 
 struct settings {                      /* what the configuration says, in the model's own words */
@@ -195,6 +201,7 @@ struct machine {
     struct config *config;
     struct happening restart;
     struct settings settings;
+    struct ledger ledger;
     /* what the model knows of the process */
     int32_t known_namespace[NAMESPACES], known_cronjob[CRONJOBS]; /* entry, -1: none there */
     struct feed_view feeds[KINDS][NAMESPACES + 1];
@@ -206,7 +213,7 @@ struct machine {
     int64_t server_high_ms, server_epoch; /* least upper bound of server minus true time, of Dates of that epoch */
     int64_t boot_epoch;
     int64_t request_minute;
-    int requests;
+    int requests, events; /* within that minute */
 };
 
 /* ---- the world ---- */
@@ -222,6 +229,7 @@ struct flavor { /* drawn once for each world */
     int queue_room;  /* requests the register takes in before it says stop */
     int ttl_max_s;
     int recreate_limit; /* 0: that guard is off */
+    bool events;        /* Kubernetes Events are written */
 };
 
 struct world {
@@ -290,6 +298,7 @@ enum invariant {
     AFTER_STOP,    /* nothing begins after the stop */
     BOUNDED,       /* in flight, rate, retries */
     REGISTER,      /* what is on record is true */
+    COUNTED,       /* the metrics say what is on record */
     QUIESCENCE,    /* in the end everything is as it should be */
     INVARIANTS
 };
@@ -322,11 +331,14 @@ enum count {
     COUNT_5XX_AFTER_EFFECT,
     COUNT_LISTS,
     COUNT_PAGES,
+    COUNT_NAMESPACE_GETS,
     COUNT_WATCHES,
+    COUNT_WATCH_IN_THE_PAST,
     COUNT_WATCH_CUT,
     COUNT_WATCH_MID_JSON,
     COUNT_EVENTS,
     COUNT_BOOKMARKS,
+    COUNT_KUBERNETES_EVENTS,
     COUNT_DOUBLED,
     COUNT_DROPPED,
     COUNT_REORDERED,

@@ -13,7 +13,7 @@ struct world *world;
 
 const char *const invariant_names[INVARIANTS] = {"everything holds", "record first", "never early", "preconditions",
         "kept stays", "nothing on stale knowledge", "only with the lease", "nothing after the stop", "bounded",
-        "the register is true", "in the end all is as it should be"};
+        "the register is true", "the metrics say what is on record", "in the end all is as it should be"};
 
 void violated(enum invariant invariant, const char *fmt, ...) {
     va_list args;
@@ -53,13 +53,14 @@ static void draw_flavor(struct flavor *flavor) {
     flavor->queue_room = rooms[chance_below(4)];
     flavor->recreate_limit = chance_permille(300) ? (int)chance_range(1, 4) : 0;
     flavor->ttl_max_s = (int)(chance_permille(300) ? chance_range(60, 600) : chance_range(2, 60));
+    flavor->events = chance_permille(400);
 }
 
 static void trace_flavor(const struct flavor *flavor) {
-    trace("%d machine%s%s%s%s%s%s, %d in 1000 requests go wrong, pages of %d", flavor->machines,
+    trace("%d machine%s%s%s%s%s%s%s, %d in 1000 requests go wrong, pages of %d", flavor->machines,
             flavor->machines > 1 ? "s" : "", flavor->leader_elect ? " with leader election" : "",
             flavor->selector ? ", a selector" : "", flavor->listed ? ", listed Namespaces" : "",
-            flavor->v1beta1 ? ", CronJobs of v1beta1" : "",
+            flavor->v1beta1 ? ", CronJobs of v1beta1" : "", flavor->events ? ", Kubernetes Events" : "",
             flavor->unfaithful ? ", an API server that loses events"
             : flavor->garbled  ? ", garbled lists"
                                : "",

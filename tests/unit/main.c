@@ -28,6 +28,7 @@ static const struct {
         {"credentials", suite_credentials},
         {"http", suite_http},
         {"lease", suite_lease},
+        {"metrics", suite_metrics},
         {"health", suite_health},
         {"address", suite_address},
         {"history", suite_history},

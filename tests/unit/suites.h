@@ -18,6 +18,7 @@ Suite *suite_http(void);
 Suite *suite_job(void);
 Suite *suite_kubeconfig(void);
 Suite *suite_lease(void);
+Suite *suite_metrics(void);
 Suite *suite_health(void);
 Suite *suite_address(void);
 Suite *suite_options(void);
