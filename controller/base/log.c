@@ -1,6 +1,10 @@
 #include "base/log.h"
 
+#include <errno.h>
+#include <limits.h>
+#include <poll.h>
 #include <stdio.h>
+#include <stdatomic.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -13,6 +17,10 @@
 #define LOG_LINE_MAX 65536 /* ten of the longest values, each character written as \uNNNN */
 #define LOG_VALUE_MAX 1024 /* characters of one value: condition messages can be 32 kB */
 
+#define STALL_MS 1000 /* for whoever reads the log: a pause of a shipper is shorter */
+
+static atomic_bool stalled; /* the last line was dropped */
+static atomic_uint dropped; /* since one could be written */
 static enum log_level current_level = LOG_INFO;
 static enum log_format current_format = LOG_LOGFMT;
 
@@ -117,24 +125,68 @@ static void add_field(struct strbuf *line, const struct log_field *field) {
     }
 }
 
+/* A pipe takes PIPE_BUF bytes at once and in one piece when it says that it is ready; for more it could wait for its
+ * reader. False: nobody reads. */
+static bool write_out(const char *text, size_t len) {
+    while (len > 0) {
+        struct pollfd out = {.fd = STDERR_FILENO, .events = POLLOUT};
+        int ready = poll(&out, 1, stalled ? 0 : STALL_MS);
+        if (ready == 0)
+            return false;
+        if (ready < 0) {
+            if (errno == EINTR)
+                continue;
+            return true;
+        }
+        ssize_t n = write(STDERR_FILENO, text, len < PIPE_BUF ? len : PIPE_BUF);
+        if (n < 0 && errno != EINTR)
+            return errno != EAGAIN; /* closed, or its disk is full: nothing to wait for */
+        if (n > 0) {
+            text += n;
+            len -= (size_t)n;
+        }
+    }
+    return true;
+}
+
+/* The loop waits for the log's reader once, for STALL_MS, and not again until it reads. */
+static void write_line(const char *text, size_t len) {
+    if (!write_out(text, len)) {
+        stalled = true;
+        dropped++;
+        return;
+    }
+    stalled = false;
+    unsigned lost = atomic_exchange(&dropped, 0);
+    if (lost)
+        log_warn("lines of the log were dropped, since nobody read it", log_number("lines", lost));
+}
+
+static void add_line(struct strbuf *line, enum log_level level, const char *message, const struct log_field *fields) {
+    char time[TIMESTAMP_TEXT_MAX];
+    if (current_format == LOG_JSON)
+        strbuf_add_char(line, '{');
+    add_pair(line, "time", timestamp_format(clock_wall_ms(), time));
+    add_pair(line, "level", level_names[level]);
+    add_pair(line, "msg", message);
+    for (fields++; fields->key; fields++)
+        add_field(line, fields);
+    strbuf_add_text(line, current_format == LOG_JSON ? "}\n" : "\n");
+}
+
 void log_write(enum log_level level, const char *message, const struct log_field *fields) {
     if (level < current_level || level >= LOG_OFF)
         return;
     struct strbuf line = STRBUF_INIT(LOG_LINE_MAX);
-    char time[TIMESTAMP_TEXT_MAX];
-    if (current_format == LOG_JSON)
-        strbuf_add_char(&line, '{');
-    add_pair(&line, "time", timestamp_format(clock_wall_ms(), time));
-    add_pair(&line, "level", level_names[level]);
-    add_pair(&line, "msg", message);
-    for (fields++; fields->key; fields++)
-        add_field(&line, fields);
-    strbuf_add_text(&line, current_format == LOG_JSON ? "}\n" : "\n");
-    if (strbuf_failed(&line)) {
-        static const char cut[] = "level=error msg=\"a log line did not fit in memory\"\n";
-        (void)!write(STDERR_FILENO, cut, sizeof cut - 1);
+    add_line(&line, level, message, fields);
+    if (!strbuf_failed(&line)) {
+        write_line(strbuf_text(&line), line.len);
+    } else if (current_format == LOG_JSON) {
+        static const char cut[] = "{\"level\":\"error\",\"msg\":\"a log line did not fit in memory\"}\n";
+        write_line(cut, sizeof cut - 1);
     } else {
-        (void)!write(STDERR_FILENO, strbuf_text(&line), line.len);
+        static const char cut[] = "level=error msg=\"a log line did not fit in memory\"\n";
+        write_line(cut, sizeof cut - 1);
     }
     strbuf_finish(&line);
 }

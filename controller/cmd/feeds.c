@@ -9,6 +9,8 @@
 #include "base/text.h"
 
 #define PASS_ATTEMPTS 3
+#define TELL_AGAIN_MS \
+    (5 * 60 * 1000LL)    /* that a list or watch fails as before: of a hundred Namespaces, each would tell */
 #define CATCH_UP_MS 1000 /* after a watch was opened again: what was missed meanwhile comes in much less */
 
 enum kind { KIND_NAMESPACES, KIND_CRONJOBS, KIND_JOBS, KINDS };
@@ -25,6 +27,7 @@ struct feed {
     bool failed;              /* and that was logged */
     bool catching_up;         /* the watch is open again, and what was missed is on its way */
     int64_t failing_since_ms; /* monotonic; 0: it is not */
+    int64_t told_ms;          /* monotonic: when the log last said so; 0: since it works */
     char *why;                /* it failed last; NULL: it never did, or there was no memory for it */
 };
 
@@ -214,7 +217,7 @@ static void feed_watching(void *arg) {
         log_info("watching again", log_text("resource", kind_names[feed->kind]),
                 log_text("namespace", feed->source->namespace));
     feed->failed = false;
-    feed->failing_since_ms = 0;
+    feed->failing_since_ms = feed->told_ms = 0;
     if (feed->healthy)
         return;
     feed->catching_up = true;
@@ -234,13 +237,20 @@ static void feed_failed(void *arg, const struct reflector_failure *failure) {
     feed->failed = true;
     if (!feed->failing_since_ms)
         feed->failing_since_ms = clock_mono_ms();
+    enum log_level level = LOG_ERROR;
+    if (feed->why && feed->told_ms && strcmp(feed->why, failure->message) == 0 &&
+            clock_mono_ms() - feed->told_ms < TELL_AGAIN_MS)
+        level = LOG_DEBUG;
+    else
+        feed->told_ms = clock_mono_ms();
     free(feed->why);
     feed->why = strdup(failure->message);
     update_freshness(feed->source);
     bool watch = strcmp(failure->doing, "watch") == 0, get = strcmp(failure->doing, "get") == 0;
-    log_error(watch ? "watch failed"
-              : get ? "get failed"
-                    : "list failed",
+    log_at(level,
+            watch ? "watch failed"
+            : get ? "get failed"
+                  : "list failed",
             log_text("resource", kind_names[feed->kind]), log_text("namespace", feed->source->namespace),
             log_number("status", failure->status), log_text("error", failure->message),
             failure->retry_in_ms >= 0 ? log_duration("retry_in", failure->retry_in_ms) : log_text("given_up", "true"));

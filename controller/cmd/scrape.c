@@ -106,6 +106,7 @@ void scrape_look(struct scrape *scrape, const struct engine *engine, struct metr
     take_reflector(&feeds.namespaces, METRICS_NAMESPACES, ret);
     take_reflector(&feeds.cronjobs, METRICS_CRONJOBS, ret);
     take_reflector(&feeds.jobs, METRICS_JOBS, ret);
+    ret->dry_run = !parts.writer;
     if (parts.writer) {
         writer_stats(parts.writer, &scrape->writer);
         take_writer(&scrape->writer, ret);

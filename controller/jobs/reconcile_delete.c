@@ -61,15 +61,7 @@ static bool namespace_lets(struct reconcile *r, struct store_entry *entry, int64
 }
 
 static void tell_dry(struct reconcile *r, struct store_entry *entry, const struct decision *decision) {
-    const struct job *job = entry->job;
-    struct strbuf rule = STRBUF_INIT(1024), source = STRBUF_INIT(256);
-    policy_rule_text(&decision->rule, &rule);
-    policy_source_text(&decision->rule, &source);
-    log_info("would delete (dry run)", log_job(job->namespace, job->name), log_text("uid", job->uid),
-            log_text("outcome", outcome_name(job->outcome)), log_text("policy", strbuf_text(&rule)),
-            log_text("source", strbuf_text(&source)), log_time("due", decision->due_ms));
-    strbuf_finish(&rule);
-    strbuf_finish(&source);
+    reconcile_log_deletion("would delete (dry run)", entry->job, decision);
     entry->counted = true;
     r->counts.would_delete++;
     heap_remove(&r->due, &entry->due);
@@ -146,12 +138,8 @@ void reconcile_on_durable(struct reconcile *r, const struct history_request *req
     struct store_entry *entry = store_find(&r->store, request->uid);
     reconcile_tell_durable(r, request);
     if (request->inserted) {
-        const struct run *run = request->run;
         r->counts.recorded++;
-        log_info("run recorded", log_job(run->namespace, run->job_name), log_text("uid", run->job_uid),
-                log_text("outcome", outcome_name(run->outcome)), log_text("reason", run->reason),
-                log_time("finished", run->finished_at_ms), log_text("state", run_state_name(request->policy.state)),
-                log_text("policy", request->policy.rule));
+        reconcile_log_recorded(request);
     }
     /* Else it was forgotten meanwhile that it is (reconcile_register_is_new). */
     if (request->run && entry && same_text(request->run->resource_version, entry->job->resource_version))
@@ -304,10 +292,9 @@ static void accept_deletion(struct reconcile *r, struct store_entry *entry, cons
     entry->accepted = true;
     r->counts.deleted++;
     reconcile_tell(r, &(struct news){.kind = NEWS_ACCEPTED, .job = job});
-    log_info(terminating ? "job is being deleted, and waits for its finalizers" : "job deleted",
-            log_job(job->namespace, job->name), log_text("uid", job->uid),
-            log_text("outcome", outcome_name(job->outcome)), log_text("cause", "ttl"),
-            log_time("finished", job->finished_ms));
+    const struct decision decision = reconcile_decide(r, job);
+    reconcile_log_deletion(
+            terminating ? "job is being deleted, and waits for its finalizers" : "job deleted", job, &decision);
     reconcile_set_phase(r, entry, PHASE_CONFIRMING);
     if (!terminating) {
         reconcile_submit_gone(r, entry, NULL, RUN_CAUSE_TTL);

@@ -244,10 +244,7 @@ static void note_deleted(struct reconcile *r, const struct job *job) {
 void reconcile_submit_gone(struct reconcile *r, struct store_entry *entry, struct run *run, enum run_cause cause) {
     const struct job *job = entry->job;
     if (cause != RUN_CAUSE_TTL && !entry->counted)
-        log_info(cause == RUN_CAUSE_EXTERNAL ? "job is gone, deleted by someone else"
-                                             : "job is gone, and who deleted it is not known",
-                log_job(job->namespace, job->name), log_text("uid", job->uid),
-                log_text("outcome", outcome_name(job->outcome)), log_text("cause", run_cause_name(cause)));
+        reconcile_log_gone(job, cause);
     if (reconcile_is_dry(r)) {
         run_destroy(run);
         return;

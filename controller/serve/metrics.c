@@ -41,6 +41,8 @@ static const struct family families[] = {
         {"sexton_synced", GAUGE, "", NUMBER, AT(synced), {NULL}, NULL, "Whether everything was listed once."},
         {"sexton_lease_held", GAUGE, "", NUMBER, AT(lease_held), {NULL}, NULL,
                 "Whether this controller may delete: it holds the Lease, or needs none."},
+        {"sexton_dry_run", GAUGE, "", NUMBER, AT(dry_run), {NULL}, NULL,
+                "Whether this is a dry run, which records and deletes nothing."},
 
         {"sexton_runs_recorded_total", COUNTER, "", TALLY, AT(runs_recorded), {"namespace", "outcome", "reason"}, NULL,
                 "Runs put on record, by outcome (empty: deleted before its end) and reason."},

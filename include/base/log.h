@@ -1,7 +1,11 @@
 /*
  * log: one event a line on standard error, as logfmt or JSON with the same keys.
  *
- * Values are escaped; never log a token or a manifest. Any thread: a line is written with one write(2).
+ * Values are escaped; never log a token or a manifest. Any thread: a line is written with one write(2), as far as a
+ * pipe takes it in one piece (4 kB).
+ *
+ * Nobody waits long for the log's reader: a line that could not be written within a second is dropped, and so are those
+ * behind it until somebody reads again, who is then told how many.
  *
  *     log_info("run recorded", log_job(ns, name), log_text("uid", uid), log_number("duration_ms", n));
  */

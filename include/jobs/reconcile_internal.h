@@ -1,6 +1,7 @@
 /*
  * What the files of the reconciler share, and nobody else sees: reconcile.c takes in what comes, reconcile_phase.c
- * moves Jobs from phase to phase and tells the register, reconcile_delete.c has the deletions and their answers.
+ * moves Jobs from phase to phase and tells the register, reconcile_delete.c has the deletions and their answers,
+ * reconcile_log.c the lines of the log that tell a Job's story.
  */
 #pragma once
 
@@ -124,3 +125,12 @@ void reconcile_note_sent(struct store_entry *entry);
 void reconcile_pause_all(struct reconcile *r, int64_t retry_after_ms, const char *why);
 /* It did not work this time. */
 void reconcile_retry_or_give_up(struct reconcile *r, struct store_entry *entry, int64_t wait_ms, const char *why);
+
+/* ---- reconcile_log.c ---- */
+
+/* A run is on record: the request has one. */
+void reconcile_log_recorded(const struct history_request *request);
+/* One that we delete, would delete, or have asked to be deleted: message says which. */
+void reconcile_log_deletion(const char *message, const struct job *job, const struct decision *decision);
+/* One that went without us. */
+void reconcile_log_gone(const struct job *job, enum run_cause cause);

@@ -672,6 +672,46 @@ START_TEST(lines_below_the_level_are_not_written) {
 }
 END_TEST
 
+START_TEST(a_log_that_nobody_reads_holds_nobody_up_and_what_was_dropped_is_told) {
+    catch_log(LOG_INFO, LOG_LOGFMT);
+    fcntl(log_pipe, F_SETPIPE_SZ, 16384);
+    fcntl(STDERR_FILENO, F_SETFL, 0); /* a writer would wait */
+    clock_use(NULL);
+    int64_t began_ms = clock_mono_ms();
+    for (int i = 0; i < 2000; i++)
+        log_info("told again and again", log_number("n", i));
+    ck_assert_int_lt(clock_mono_ms() - began_ms, 5000);
+    static char text[1 << 15];
+    ck_assert_int_gt(read(log_pipe, text, sizeof text), 0);
+    log_info("read again");
+    const char *rest = caught_log();
+    ck_assert_msg(strstr(rest, "msg=\"read again\"") != NULL, "%s", rest);
+    const char *lines = strstr(rest, "lines of the log were dropped");
+    ck_assert_msg(lines && strstr(lines, "lines=1"), "%s", rest);
+}
+END_TEST
+
+START_TEST(a_log_line_in_json_is_json_whatever_is_in_it) {
+    uint32_t seed = 1;
+    for (int round = 0; round < 200; round++) {
+        char value[3][64] = {{0}};
+        for (size_t v = 0; v < 3; v++) {
+            for (size_t i = 0; i < sizeof value[v] - 1; i++) {
+                seed = seed * 1664525u + 1013904223u;
+                value[v][i] = (char)((seed >> 24) ? (seed >> 24) : 1);
+            }
+        }
+        catch_log(LOG_INFO, LOG_JSON);
+        log_info(value[0], log_text("a", value[1]), log_job(value[2], value[0]));
+        const char *text = caught_log();
+        json_t *object = json_loads(text, 0, NULL);
+        ck_assert_msg(json_is_object(object) && json_object_size(object) == 5, "%s", text);
+        ck_assert_ptr_eq(strchr(text, '\n'), text + strlen(text) - 1);
+        json_decref(object);
+    }
+}
+END_TEST
+
 START_TEST(log_levels_and_formats_have_the_names_of_the_configuration) {
     static const char *const names[] = {"debug", "info", "warn", "error"};
     enum log_level level = LOG_OFF;
@@ -944,7 +984,9 @@ Suite *suite_base(void) {
     ADD_CASE(suite, "log", a_log_line_is_logfmt_with_stable_keys, a_log_line_can_be_json_with_the_same_keys,
             values_cannot_break_out_of_their_log_line, a_long_value_is_cut_and_its_line_still_written,
             a_line_past_every_limit_is_at_least_mentioned, lines_below_the_level_are_not_written,
-            log_levels_and_formats_have_the_names_of_the_configuration);
+            log_levels_and_formats_have_the_names_of_the_configuration,
+            a_log_that_nobody_reads_holds_nobody_up_and_what_was_dropped_is_told,
+            a_log_line_in_json_is_json_whatever_is_in_it);
     ADD_CASE(suite, "table", a_table_is_aligned_and_escaped_for_people,
             a_table_is_csv_for_programs_with_the_values_as_they_are, an_empty_table_is_its_header_and_many_rows_fit,
             colours_are_for_terminals_only_and_no_color_is_honoured);
