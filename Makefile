@@ -12,7 +12,11 @@ DESTDIR ?=
 PACKAGES_BUILD := gcc libc6-dev pkg-config libcurl4-openssl-dev libssl-dev libjansson-dev libev-dev libinih-dev \
 	libsqlite3-dev libyaml-dev uthash-dev libmicrohttpd-dev
 PACKAGES_CHECK := shellcheck libnghttp2-dev check clang clang-tidy clang-format cppcheck libclang-rt-14-dev openssl curl jq sqlite3
+# For the manifests; any kubectl will do.
+PACKAGES_CHECK += $(if $(shell command -v kubectl),,kubernetes-client)
 PACKAGES_E2E   := $(PACKAGES_CHECK) ca-certificates xz-utils dpkg-dev procps
+# yq is what turns YAML into JSON. Prometheus is unpacked, not installed: tests/monitoring/assets
+PACKAGES_MONITORING := curl jq yq
 PACKAGES_IMAGE := buildah crun mmdebstrap debian-archive-keyring ca-certificates iproute2 jq openssl
 
 WARNINGS := -Wall -Wextra -Werror -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wwrite-strings -Wformat=2
@@ -35,7 +39,7 @@ ALL_C    := $(shell find controller include tests -name '*.[ch]' 2>/dev/null)
 .DEFAULT_GOAL := all
 .DELETE_ON_ERROR:
 .PHONY: FORCE all help demo run check check-variant check-corpora lint coverage e2e soak torture bench fuzz sim mutants format install uninstall clean \
-	release image image-base check-image packages-build packages-check packages-e2e packages-image
+	release image image-base check-image check-monitoring packages-build packages-check packages-e2e packages-image packages-monitoring
 
 help: ## list the targets
 	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z0-9-]+):.*## (.*)/\1\t\2/' | \
@@ -65,6 +69,8 @@ packages-check:
 	$(call need_packages,$(PACKAGES_BUILD) $(PACKAGES_CHECK))
 packages-e2e:
 	$(call need_packages,$(PACKAGES_BUILD) $(PACKAGES_E2E))
+packages-monitoring:
+	$(call need_packages,$(PACKAGES_BUILD) $(PACKAGES_MONITORING))
 packages-image:
 	$(call need_packages,$(PACKAGES_IMAGE))
 
@@ -155,6 +161,10 @@ check-image: packages-image packages-build ## build the image twice, compare, an
 	@tests/image "$(MAKE)"
 
 # --- checks ---
+
+check-monitoring: packages-monitoring ## alerts and dashboard of manifests/overlays/monitoring, with a real Prometheus
+	@$(MAKE) --no-print-directory -s -j$$(nproc) $(BUILD)/sexton $(BUILD)/kubesim
+	@SEXTON_BIN=$(BUILD)/sexton KUBESIM_BIN=$(BUILD)/kubesim tests/monitoring/run
 
 SANITIZE := -O1 -g -fno-omit-frame-pointer -fsanitize=address,undefined -fno-sanitize-recover=all
 

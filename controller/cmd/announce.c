@@ -56,7 +56,8 @@ static void tell(struct announce *a, const struct event_object *object, enum eve
             .action = action,
             .note = strbuf_text(note),
             .key = by_note ? strbuf_text(note) : NULL};
-    events_tell(a->events, &event);
+    if (!strbuf_failed(note)) /* without its words it would say nothing */
+        events_tell(a->events, &event);
     strbuf_finish(note);
 }
 

@@ -24,7 +24,7 @@ struct check_command {
     struct discovery *discovery;
     struct permissions *permissions;
     int missing;
-    bool colors;
+    bool dry_run, colors;
     struct error err;
 };
 
@@ -34,13 +34,14 @@ static const struct option_spec options[] = {
         COMMON_SCOPE_OPTIONS,
         COMMON_STORE_OPTION,
         COMMON_LEASE_OPTION,
+        {"dry-run", 0, NULL, "what plan, and run and sweep with --dry-run need: no deletion, no lease and no register"},
         {"reference", 0, NULL, "print every configuration option, and do nothing else"},
         {NULL, 0, NULL, NULL},
 };
 
 static const struct command_spec spec = {
         .name = "check",
-        .synopsis = "[--config FILE] [-n NS] [--context NAME]",
+        .synopsis = "[--dry-run] [--config FILE] [-n NS] [--context NAME]",
         .about = "Is the configuration valid, does the API server answer, and is each permission there that this\n"
                  "configuration needs? One line each.",
         .options = options,
@@ -51,6 +52,10 @@ static int set_option(void *arg, const struct option_spec *option, const char *v
     struct check_command *c = arg;
     if (common_set(&c->common, option, value))
         return 0;
+    if (strcmp(option->name, "dry-run") == 0) {
+        c->dry_run = true;
+        return 0;
+    }
     (void)!config_print_reference(stdout, err);
     return -1; /* without an error, when it is printed */
 }
@@ -137,14 +142,16 @@ static int run(struct check_command *c, struct error *err) {
     log_configure(LOG_WARN, c->config->log_format);
     c->colors = terminal_has_colors(stdout);
     print_line(c, "ok", c->config->path ? c->config->path : "built-in configuration", "valid");
-    check_register(c);
+    if (!c->dry_run)
+        check_register(c);
     if (kubeconfig_load(&where, &c->kube_config, err) < 0)
         return -1;
     if (c->kube_config->insecure)
         fprintf(stderr, "warning: insecure-skip-tls-verify is set: whoever answers is believed to be the API server\n");
     signal(SIGPIPE, SIG_IGN);
     const struct discovery_settings settings = {.cluster = "", .fallback = "", .attempts = 1};
-    const struct permissions_settings wanted = {.config = c->config, .kube_config = c->kube_config};
+    const struct permissions_settings wanted = {
+            .config = c->config, .kube_config = c->kube_config, .dry_run = c->dry_run};
     const struct permissions_handler handler = {.arg = c, .answered = on_answered, .done = on_asked};
     if (!(c->loop = loop_create(err)) || !(c->client = client_create(c->loop, c->kube_config, NULL, err)) ||
             !(c->permissions = permissions_create(c->loop, c->client, &wanted, &handler, err)) ||

@@ -93,7 +93,7 @@ const struct config_option config_options[] = {
         {"history", "annotations", KIND_LIST, "batch.kubernetes.io/* cronjob.kubernetes.io/*", 0, 0, NULL, true,
                 AT(annotations), "annotations to record, as globs; those with our prefix always are"},
         {"serve", "listen", KIND_TEXT, "", 0, 0, check_listen, false, AT(listen),
-                "where /healthz and /readyz are served: :8080, 127.0.0.1:8080 or [::1]:8080; empty: nowhere"},
+                "where /healthz, /readyz and /metrics are served: :8080, 127.0.0.1:8080 or [::1]:8080; empty: nowhere"},
 };
 const size_t config_options_count = sizeof config_options / sizeof config_options[0];
 _Static_assert(sizeof config_options / sizeof config_options[0] <= CONFIG_OPTIONS_MAX, "the table outgrew its bound");

@@ -18,7 +18,8 @@ static const struct need {
         THE_NAMESPACE,  /* each of the list, itself; a Role in it is enough for that */
         KUBE_SYSTEM,    /* once */
         LEASE,          /* once; in the Lease's own Namespace */
-        EVENTS          /* where it writes them: in each Namespace, unless it is not to */
+        EVENTS,         /* where it writes them: in each Namespace, unless it is not to */
+        OWN_EVENTS      /* once, with a list that has not our own Pod's: on a new configuration that is refused */
     } where;
     enum { ALWAYS = 0, ACTS = 1 /* not in a dry run */, OPTIONAL = 2 /* it goes without, and says so */ } when;
 } needs[] = {
@@ -39,6 +40,8 @@ static const struct need {
         {"create", "events.k8s.io", "events", EVENTS,
                 ACTS | OPTIONAL}, /* without it people are told by the log alone */
         {"patch", "events.k8s.io", "events", EVENTS, ACTS | OPTIONAL},
+        {"create", "events.k8s.io", "events", OWN_EVENTS, ACTS | OPTIONAL},
+        {"patch", "events.k8s.io", "events", OWN_EVENTS, ACTS | OPTIONAL},
 };
 #define NEEDS (sizeof needs / sizeof needs[0])
 
@@ -54,14 +57,45 @@ struct permissions {
     size_t next; /* in needs */
 };
 
+/* "" where nobody says that this is a Pod. */
+static const char *own_namespace(void) {
+    const char *name = getenv("POD_NAMESPACE");
+    return name ? name : "";
+}
+
+static bool is_listed(const struct config *config, const char *namespace) {
+    const char *at = config->namespaces, *word;
+    size_t len;
+    while ((word = text_list_next(&at, &len))) {
+        if (strlen(namespace) == len && strncmp(word, namespace, len) == 0)
+            return true;
+    }
+    return false;
+}
+
 static bool is_needed(const struct permissions *p, const struct need *need) {
     const struct config *config = p->settings.config;
-    bool once = need->where == KUBE_SYSTEM || need->where == LEASE;
     bool listed = *p->namespace != '\0';
-    return !(once && !p->first_namespace) && !(need->where == ALL_NAMESPACES && listed) &&
-           !(need->where == THE_NAMESPACE && !listed) && !(need->where == KUBE_SYSTEM && *config->cluster) &&
-           !(need->where == LEASE && !config->leader_elect) && !(need->where == EVENTS && !config->events) &&
-           !(need->when & ACTS && p->settings.dry_run);
+    if (need->when & ACTS && p->settings.dry_run)
+        return false;
+    switch (need->where) {
+    case IN_NAMESPACE:
+        break;
+    case ALL_NAMESPACES:
+        return !listed;
+    case THE_NAMESPACE:
+        return listed;
+    case KUBE_SYSTEM:
+        return p->first_namespace && !*config->cluster;
+    case LEASE:
+        return p->first_namespace && config->leader_elect;
+    case EVENTS:
+        return config->events;
+    case OWN_EVENTS:
+        return p->first_namespace && config->events && listed && *own_namespace() &&
+               !is_listed(config, own_namespace());
+    }
+    return true;
 }
 
 static struct permission permission_of(const struct permissions *p, const struct need *need) {
@@ -90,6 +124,9 @@ static struct permission permission_of(const struct permissions *p, const struct
         permission.namespace = engine_lease_namespace(config, p->settings.kube_config);
         /* What is yet to be created has no name to the authorizer. */
         permission.name = strcmp(need->verb, "create") == 0 ? "" : config->lease_name;
+        break;
+    case OWN_EVENTS:
+        permission.namespace = own_namespace();
         break;
     }
     return permission;

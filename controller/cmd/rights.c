@@ -108,7 +108,7 @@ static void on_done(void *arg, const struct error *err) {
     if (!r->whole)
         loop_timer_start(r->timer, RIGHTS_UNKNOWN_MS);
     else if (r->needed.count || r->optional.count)
-        loop_timer_start(r->timer, RIGHTS_MISSING_MS);
+        loop_timer_start(r->timer, r->needed.count ? RIGHTS_MISSING_MS : RIGHTS_OPTIONAL_MS);
 }
 
 void rights_start(struct rights *r) {

@@ -126,6 +126,7 @@ static void answer_metrics(void *arg, const struct server_request *request, stru
     const struct health_facts facts = engine_health(c->engine);
     enum metrics_format format = metrics_negotiate(request->accept);
     scrape_look(&c->scrape, c->engine, &metrics);
+    scrape_take_reload(&c->reload.facts, &metrics);
     metrics.ready = health_is_ready(&facts, NULL);
     answer->content_type = metrics_content_type(format);
     metrics_render(&metrics, format, &answer->body);

@@ -106,6 +106,7 @@ void scrape_look(struct scrape *scrape, const struct engine *engine, struct metr
     take_reflector(&feeds.namespaces, METRICS_NAMESPACES, ret);
     take_reflector(&feeds.cronjobs, METRICS_CRONJOBS, ret);
     take_reflector(&feeds.jobs, METRICS_JOBS, ret);
+    ret->dry_run = !parts.writer;
     if (parts.writer) {
         writer_stats(parts.writer, &scrape->writer);
         take_writer(&scrape->writer, ret);
@@ -114,4 +115,11 @@ void scrape_look(struct scrape *scrape, const struct engine *engine, struct metr
     ret->synced = engine_is_synced(engine);
     ret->skew_ms = engine_server_ahead_ms(engine);
     take_process(scrape->start_ms, ret);
+}
+
+void scrape_take_reload(const struct reload_facts *facts, struct metrics *ret) {
+    ret->reloads[METRICS_RELOAD_SUCCESS] = facts->succeeded;
+    ret->reloads[METRICS_RELOAD_FAILURE] = facts->failed;
+    ret->last_reload_successful = facts->last_successful;
+    ret->last_reload_success_ms = facts->last_success_ms;
 }

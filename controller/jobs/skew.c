@@ -15,13 +15,14 @@ void skew_sample(struct skew *skew, int64_t sent_ms, int64_t received_ms, int64_
             .low_ms = date_ms - received_ms,
             .high_ms = date_ms + DATE_RESOLUTION_MS - sent_ms,
             .low_at_ms = received_ms,
-            .high_at_ms = received_ms};
+            .high_at_ms = received_ms,
+            .seen_at_ms = received_ms};
     if (!skew->known) {
         *skew = sample;
         return;
     }
     /* Both as of the same moment. The answer may be an old one that ended only now: a watch. */
-    int64_t last_ms = skew->low_at_ms > skew->high_at_ms ? skew->low_at_ms : skew->high_at_ms;
+    int64_t last_ms = skew->seen_at_ms;
     int64_t as_of_ms = received_ms > last_ms ? received_ms : last_ms;
     int64_t low_ms = skew->low_ms - drift_since(skew->low_at_ms, as_of_ms);
     int64_t high_ms = skew->high_ms + drift_since(skew->high_at_ms, as_of_ms);
@@ -35,6 +36,7 @@ void skew_sample(struct skew *skew, int64_t sent_ms, int64_t received_ms, int64_
             *skew = sample;
         return;
     }
+    skew->seen_at_ms = as_of_ms;
     /* The better bound stays with its own time: to move it on at each sample would lose fractions of its drift. */
     if (sample_low_ms >= low_ms) {
         skew->low_ms = sample.low_ms;

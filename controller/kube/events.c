@@ -157,6 +157,13 @@ static uint64_t hash_object(const struct event_object *object) {
     return hash_text(hash_text(hash, text_or_none(object->name)), text_or_none(object->uid));
 }
 
+/* NULL when it failed. */
+static char *take_text(struct strbuf *buf) {
+    char *text = strbuf_take(buf);
+    strbuf_finish(buf);
+    return text;
+}
+
 static char *make_key(const struct event *event) {
     const struct event_object *object = &event->regarding;
     struct strbuf key = STRBUF_INIT(KEY_MAX);
@@ -164,7 +171,7 @@ static char *make_key(const struct event *event) {
             text_or_none(object->name), text_or_none(object->uid), event->reason, event->action, (int)event->type);
     if (event->key)
         strbuf_add_format(&key, "\n%016llx", (unsigned long long)hash_text(14695981039346656037u, event->key));
-    return strbuf_take(&key);
+    return take_text(&key);
 }
 
 /* client-go's manner: the object's name and the time. Unlike any other of ours. */
@@ -180,7 +187,7 @@ static char *make_name(struct events *e, const char *object) {
     int64_t now_ns = clock_wall_ms() * 1000000 + e->sequence++ % 1000000;
     struct strbuf full = STRBUF_INIT(NAME_SHOWN_MAX + 32);
     strbuf_add_format(&full, "%.*s.%016llx", (int)len, name, (unsigned long long)now_ns);
-    return strbuf_take(&full);
+    return take_text(&full);
 }
 
 static void add_member(struct strbuf *body, const char *key, const char *value) {
@@ -232,7 +239,7 @@ static char *make_body(const struct events *e, const struct event *event, const 
     strbuf_add_text(&body, "}");
     add_note(&body, text_or_none(event->note));
     add_member(&body, "type", event->type == EVENT_WARNING ? "Warning" : "Normal");
-    return strbuf_take(&body);
+    return take_text(&body);
 }
 
 static void add_series(struct strbuf *body, const struct entry *entry) {

@@ -41,6 +41,8 @@ static const struct family families[] = {
         {"sexton_synced", GAUGE, "", NUMBER, AT(synced), {NULL}, NULL, "Whether everything was listed once."},
         {"sexton_lease_held", GAUGE, "", NUMBER, AT(lease_held), {NULL}, NULL,
                 "Whether this controller may delete: it holds the Lease, or needs none."},
+        {"sexton_dry_run", GAUGE, "", NUMBER, AT(dry_run), {NULL}, NULL,
+                "Whether this is a dry run, which records and deletes nothing."},
 
         {"sexton_runs_recorded_total", COUNTER, "", TALLY, AT(runs_recorded), {"namespace", "outcome", "reason"}, NULL,
                 "Runs put on record, by outcome (empty: deleted before its end) and reason."},
@@ -188,7 +190,7 @@ static void begin_sample(const struct rendering *r, const char *suffix, const ch
     strbuf_add_text(r->out, suffix);
     for (int i = 0; i < LABELS_MAX && r->family->labels[i]; i++) {
         strbuf_add_format(r->out, "%c%s=\"", i ? ',' : '{', r->family->labels[i]);
-        add_escaped(r->out, values[i], true);
+        add_escaped(r->out, values[i] ? values[i] : "", true);
         strbuf_add_char(r->out, '"');
     }
 }
@@ -272,7 +274,7 @@ static void add_family(const struct rendering *r, const struct metrics *metrics)
             add_tally(r, *(const struct tally *const *)at);
             break;
         case VERSION:
-            begin_sample(r, "", (const char *const[LABELS_MAX]){metrics->version ? metrics->version : ""});
+            begin_sample(r, "", (const char *const[LABELS_MAX]){metrics->version});
             end_labels(r);
             strbuf_add_text(r->out, "1\n");
             break;

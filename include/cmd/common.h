@@ -38,7 +38,10 @@ struct common {
                 "true: delete only while holding the Lease; false: alone (overrides the configuration)" \
     }
 #define COMMON_LISTEN_OPTION \
-    { "listen", 0, "ADDRESS", "where to serve /healthz and /readyz, such as :8080 (overrides the configuration)" }
+    { \
+        "listen", 0, "ADDRESS", \
+                "where to serve /healthz, /readyz and /metrics, such as :8080 (overrides the configuration)" \
+    }
 #define COMMON_LOG_OPTIONS \
     {"log-level", 0, "LEVEL", "debug, info, warn or error (overrides the configuration)"}, { \
         "log-format", 0, "FORMAT", "logfmt or json (overrides the configuration)" \

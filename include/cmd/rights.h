@@ -14,9 +14,10 @@
  * admission webhook's is 403 as well) ever fewer. */
 #define RIGHTS_SUSPECT_FIRST_MS 10000
 #define RIGHTS_SUSPECT_LAST_MS 600000
-#define RIGHTS_MISSING_MS 60000  /* while something is missing */
-#define RIGHTS_UNKNOWN_MS 300000 /* while the question has no answer */
-#define RIGHTS_TOLD_MAX 8        /* missing rights that are named */
+#define RIGHTS_MISSING_MS 60000   /* while something is missing */
+#define RIGHTS_OPTIONAL_MS 600000 /* ... that it does without, maybe because somebody wants it so */
+#define RIGHTS_UNKNOWN_MS 300000  /* while the question has no answer */
+#define RIGHTS_TOLD_MAX 8         /* missing rights that are named */
 
 struct rights;
 

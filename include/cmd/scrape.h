@@ -5,6 +5,7 @@
 #pragma once
 
 #include "cmd/engine.h"
+#include "cmd/reload.h"
 #include "history/writer.h"
 #include "serve/metrics.h"
 
@@ -23,3 +24,4 @@ void scrape_init(struct scrape *scrape);
 /* What the engine does not know (reloads, whether it is ready) is METRICS_ABSENT. Borrows from
  * scrape and engine, until the next turn of the loop. */
 void scrape_look(struct scrape *scrape, const struct engine *engine, struct metrics *ret);
+void scrape_take_reload(const struct reload_facts *facts, struct metrics *ret);

@@ -17,6 +17,7 @@ struct skew {
     bool known;
     int64_t low_ms, high_ms;       /* bounds of server time minus monotonic time */
     int64_t low_at_ms, high_at_ms; /* monotonic, when each bound was true: it widens from then on */
+    int64_t seen_at_ms;            /* monotonic: the newest answer that is in this, or that agreed */
 };
 
 /* A Date header of date_ms came with an answer that was asked for after sent_ms and was here at received_ms

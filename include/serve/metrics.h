@@ -70,7 +70,7 @@ struct metrics {
     const struct tally *api_requests; /* by code; cells: verb */
     const struct histogram *api_duration[METRICS_VERBS];
 
-    int64_t lease_held;
+    int64_t lease_held, dry_run;
     int64_t reloads[METRICS_RELOADS], last_reload_successful, last_reload_success_ms;
     int64_t skew_ms;
     int64_t events[METRICS_EVENTS];

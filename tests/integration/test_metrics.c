@@ -255,6 +255,27 @@ START_TEST(a_register_that_cannot_be_written_is_told_and_costs_no_scrape) {
 }
 END_TEST
 
+START_TEST(versions_of_the_configuration_are_counted_as_taken_or_refused) {
+    sim_start(NULL);
+    configure(LISTEN "[policy]\nttl-after-failure = 30m\n");
+    begin();
+    const char *text = metrics();
+    expect_number(value_of(text, "sexton_config_reloads_total{result=\"success\"}"), 0);
+    expect_number(value_of(text, "sexton_config_last_reload_successful"), 1);
+    expect(value_of(text, "sexton_config_last_reload_success_timestamp_seconds") >= began_ms / 1000, "%s", text);
+    configure(LISTEN "[policy]\nttl-after-failure = 30\n");
+    process_signal(controller, SIGHUP);
+    /* Seen by itself, and asked for: one or two. */
+    wait_until(value_of(metrics(), "sexton_config_reloads_total{result=\"failure\"}") >= 1);
+    expect_sample("sexton_config_last_reload_successful", 0);
+    configure(LISTEN "[policy]\nttl-after-failure = 40m\n");
+    process_signal(controller, SIGHUP);
+    wait_until(value_of(metrics(), "sexton_config_reloads_total{result=\"success\"}") >= 1);
+    expect_sample("sexton_config_last_reload_successful", 1);
+    controller_stop(controller);
+}
+END_TEST
+
 Suite *suite_metrics(void) {
     const TTest *const tests[] = {
             what_is_told_is_what_is_on_record_after_successes_failures_others_and_a_kill_9,
@@ -263,6 +284,7 @@ Suite *suite_metrics(void) {
             openmetrics_is_for_who_asks_for_it,
             what_goes_wrong_is_counted_by_what_was_answered,
             a_register_that_cannot_be_written_is_told_and_costs_no_scrape,
+            versions_of_the_configuration_are_counted_as_taken_or_refused,
             NULL,
     };
     return suite_of("metrics", tests);

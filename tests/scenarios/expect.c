@@ -103,7 +103,8 @@ static bool look_for_counts(struct scenario *s, const struct words *words, int f
         int64_t number;
     } counts[] = {{"seen", n.seen}, {"unfinished", n.unfinished}, {"recorded", n.recorded}, {"deleted", n.deleted},
             {"would-delete", n.would_delete}, {"waiting", n.waiting}, {"kept", n.kept}, {"failed", n.failed},
-            {"pending", n.pending}};
+            {"pending", n.pending}, {"events-sent", engine_events(s->engine)->sent},
+            {"events-failed", engine_events(s->engine)->failed}, {"events-dropped", engine_events(s->engine)->dropped}};
     bool all = words->n > first + 1;
     for (size_t i = 0; i < sizeof counts / sizeof counts[0]; i++) {
         const char *text = words_value(words, counts[i].key);

@@ -35,6 +35,8 @@ int main(int argc, char **argv) {
         tcase_add_loop_test(tcase, &tests[i], (int)i, (int)i + 1);
         suite_add_tcase(suite, tcase);
     }
+    if (argc < 2)
+        scenario_add_events(suite);
     SRunner *runner = srunner_create(suite);
     srunner_run_all(runner, CK_NORMAL);
     int failed = srunner_ntests_failed(runner);

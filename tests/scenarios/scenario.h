@@ -78,6 +78,10 @@ struct scenario_outcome {
     json_t *stuck;     /* a new reference: its keys are the uids of what should have been deleted long ago */
 };
 
+struct Suite;
+/* events.c: what no scenario can say of kube/events. */
+void scenario_add_events(struct Suite *suite);
+
 void scenario_play(const char *path);
 void scenario_play_tortured(
         const char *path, const struct scenario_torture *torture, struct scenario_outcome *ret_outcome);

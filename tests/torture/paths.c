@@ -16,7 +16,9 @@
 #include "cmd/commands.h"
 #include "cmd/config.h"
 #include "history/writer.h"
+#include "jobs/meters.h"
 #include "kube/kubeconfig.h"
+#include "serve/metrics.h"
 #include "torture.h"
 
 #define NOW_MS 1795219200000LL /* 2026-11-21T00:00:00Z */
@@ -350,6 +352,39 @@ static int run_writer(const struct torture_path *path) {
     return result < 0 ? 1 : 0;
 }
 
+/* ---- metrics ---- */
+
+/* Counting never fails: what there is no memory for goes to the others. */
+static int run_metrics(const struct torture_path *path) {
+    (void)path;
+    struct meters meters;
+    struct metrics metrics;
+    struct error err = {0};
+    struct strbuf out = STRBUF_INIT(1u << 20);
+    meters_init(&meters);
+    for (int i = 0; i < 60; i++) {
+        char name[16];
+        snprintf(name, sizeof name, "ns-%d", i % 20);
+        meters_note(&meters, &(struct news){.kind = NEWS_DELETED, .namespace = name, .cause = RUN_CAUSE_TTL});
+    }
+    uint64_t sum = tally_sum(&meters.deleted, meters_cause(RUN_CAUSE_TTL));
+    metrics_init(&metrics);
+    metrics.jobs_deleted = &meters.deleted;
+    metrics_render(&metrics, METRICS_OPENMETRICS, &out);
+    bool failed = strbuf_failed(&out);
+    torture_pause();
+    printf("%d counted\n", (int)sum);
+    meters_finish(&meters);
+    strbuf_finish(&out);
+    if (sum != 60)
+        abort();
+    torture_resume();
+    if (!failed)
+        return 0;
+    error_nomem(&err);
+    return tell(&err);
+}
+
 /* ---- an API server over real sockets ---- */
 
 static void stop_kubesim(void) {
@@ -425,6 +460,7 @@ const struct torture_path torture_paths[] = {
         COMMAND("history of a run that is not there", "history", "show", "--store", "sqlite:@/history.db", "shop/none"),
         {.name = "register", .run = run_register},
         {.name = "writer", .run = run_writer, .in_process = true},
+        {.name = "metrics", .run = run_metrics},
         ONLINE("online plan", "plan", "-o", "csv"),
         ONLINE("online check", "check", "--store", "sqlite:@/history.db"),
         ONLINE("online sweep --dry-run", "sweep", "--dry-run", "--log-level", "error"),

@@ -173,6 +173,20 @@ START_TEST(of_two_answers_that_were_under_way_at_once_and_contradict_the_lesser_
 }
 END_TEST
 
+START_TEST(an_answer_from_while_the_clock_was_ahead_is_older_than_one_that_agreed_since) {
+    struct skew skew = {0};
+    skew_sample(&skew, 1000, 1010, START_MS);
+    /* Ahead by a minute, a watch begins, which ends much later. Back again, an answer agrees, but says nothing better.
+     */
+    skew_sample(&skew, 89900, 90500, START_MS + 89000);
+    skew_sample(&skew, 60000, 60010, START_MS + 59000 + 60000);
+    ck_assert_int_le(skew_server_now(&skew, 91000), START_MS + 90000);
+    /* A new one that says so is believed. */
+    skew_sample(&skew, 92000, 92010, START_MS + 91000 + 60000);
+    ck_assert_int_ge(skew_server_now(&skew, 92010), START_MS + 91000 + 60000);
+}
+END_TEST
+
 START_TEST(after_a_step_backwards_one_answer_puts_it_right) {
     random_seed((uint64_t)_i + 1);
     struct server server = {.offset_ms = START_MS};
@@ -205,6 +219,7 @@ Suite *suite_skew(void) {
     tcase_add_loop_test(cases, drift_counts_however_often_the_server_answers, 0, 5);
     tcase_add_test(cases, an_old_answer_that_ends_late_adds_and_never_undoes);
     tcase_add_test(cases, of_two_answers_that_were_under_way_at_once_and_contradict_the_lesser_counts);
+    tcase_add_test(cases, an_answer_from_while_the_clock_was_ahead_is_older_than_one_that_agreed_since);
     tcase_add_loop_test(cases, after_a_step_backwards_one_answer_puts_it_right, 0, 20);
     suite_add_tcase(suite, cases);
     return suite;

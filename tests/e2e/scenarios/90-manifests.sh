@@ -16,8 +16,6 @@ installed() {
 	API=https://127.0.0.1:${NETWORK_PORT[installed]} KUBECONFIG_NAMESPACE=sexton kubeconfig_write "$(kubeconfig_of installed)" "{token: \"$(<"$SCENARIO_DIR/token")\"}"
 	SEXTON_AS=$ACCOUNT SEXTON_VIA=installed
 	PORT=$(free_ports 1)
-	LISTEN=(--listen "127.0.0.1:$PORT")
-	"$SEXTON" run --help | grep -q -- --listen || { LISTEN=(); sed -i '/^\[serve/,$d' "$SCENARIO_DIR/config.ini"; } # XXX
 }
 # The API server takes the Pod as the Deployment has it, and drops nothing of it. (With kubectl apply, that holds for the rest.)
 expect_pod_taken() {
@@ -34,18 +32,20 @@ installed_start() {
 	mapfile -t args < <(api GET /apis/apps/v1/namespaces/sexton/deployments/sexton | jq -r --arg config "$SCENARIO_DIR/config.ini" \
 		'.spec.template.spec.containers[0].args[] | if . == "/etc/sexton/sexton.ini" then $config else . end')
 	watches=$(audit_requests "$ACCOUNT" | grep -c '^watch jobs' || true)
-	env POD_NAME=sexton-0 POD_NAMESPACE=sexton POD_UID=11111111-2222-4333-8444-555555555555 "$@" "$SEXTON" "${args[@]}" --kubeconfig "$(kubeconfig_of installed)" --store "sqlite:$SCENARIO_DIR/history.db" "${LISTEN[@]}" >>"$SCENARIO_DIR/run.log" 2>&1 </dev/null &
+	env POD_NAME=sexton-0 POD_NAMESPACE=sexton POD_UID=11111111-2222-4333-8444-555555555555 "$@" "$SEXTON" "${args[@]}" --kubeconfig "$(kubeconfig_of installed)" --store "sqlite:$SCENARIO_DIR/history.db" --listen "127.0.0.1:$PORT" >>"$SCENARIO_DIR/run.log" 2>&1 </dev/null &
 	SEXTON_PID=$!
 	echo "$SEXTON_PID" >>"$SCENARIO_DIR/pids"
 	wait_until 20 "sexton to watch Jobs" sexton_watches_again "$((watches + 1))"
+	wait_until 20 "it to be ready" is_ready
 }
+is_ready() { curl -sf -m 5 -o "$SCENARIO_DIR/readyz" "http://127.0.0.1:$PORT/readyz"; }
 # in_haste SPEED: variables for installed_start, by which the intervals and backoffs of minutes are shorter by this factor
 in_haste() {
 	head -c 72 /dev/zero >"$SCENARIO_DIR/clock" # struct shim_clock
 	printf "\\x$(printf %02x "$1")" | dd of="$SCENARIO_DIR/clock" bs=1 seek=40 conv=notrunc status=none
 	HASTE=(LD_PRELOAD="$E2E_ROOT/build/shim-clock.so" SEXTON_TEST_CLOCK="$SCENARIO_DIR/clock")
 }
-installed_check() { sexton check --store "sqlite:$SCENARIO_DIR/history.db" "$@"; }
+installed_check() { POD_NAMESPACE=sexton sexton check --store "sqlite:$SCENARIO_DIR/history.db" "$@"; }
 
 # ---------------------------------------------------------------- rights
 
@@ -60,8 +60,8 @@ rights() {
 readonly RIGHT_TEXT='"\(.verb) \(.resource)\(if .group == "" then "" else "." + .group end)\(if .names then " " + (.names | join(",")) else "" end)\(
 	if .namespace == null then "" elif .resource == "namespaces" then " " + .namespace else " in " + .namespace end)"'
 
-# requests_and_rights: each request of the account since the mark, and the right that it took; and each right with how often
-# it was used. Lines of: requests, then "used N RIGHT".
+# rights_used: lines of "used N RIGHT", for each right that the manifests give, of the account's requests since the mark; and of
+# "not granted: REQUEST", for each that took another, or was refused.
 rights_used() {
 	rights | jq -s . >"$SCENARIO_DIR/rights.json"
 	audit_filter "$ACCOUNT" 'select(if .verb == "watch" then .stage == "RequestReceived" else .stage == "ResponseComplete" end)' | jq -rn --slurpfile rights "$SCENARIO_DIR/rights.json" '
@@ -80,7 +80,7 @@ expect_rights() {
 	used=$(rights_used | sort | uniq)
 	expect_eq "requests beyond what is granted" "" "$(grep -v '^used ' <<<"$used" || true)"
 	expect_eq "rights that nothing uses" "" "$(grep '^used 0 ' <<<"$used" || true)"
-	note "$(grep -c '^used' <<<"$used") rights, each used: $(sed -E 's/^used ([0-9]+) (.*)/\2 \1/' <<<"$used" | paste -sd , | sed 's/,/, /g')"
+	note "$(grep -c '^used' <<<"$used") rights, each used, in $(sed -E 's/^used ([0-9]+) .*/\1/' <<<"$used" | awk '{n += $1} END {print n}') requests"
 }
 
 # expect_check_names_each_right [CHECK-ARGS...]: with all of them, check is content. Without one, it names that one.
@@ -208,9 +208,23 @@ cronjob_has_events() { # cronjob_has_events NAMESPACE...
 			wait_until 20 "the Job of the CronJob to go" job_gone "$namespace" $name
 		done
 	done
-	for namespace in "$@"; do wait_until 30 "an Event that counts the three" event_counts "$namespace" 3; done
+	for namespace in "$@"; do wait_until 30 "an Event that counts the three" events_are "$namespace" CronJob JobDeleted 3; done
 }
-event_counts() { [[ $(api GET "/apis/events.k8s.io/v1/namespaces/$1/events" | jq '[.items[] | select(.regarding.kind == "CronJob" and .reason == "JobDeleted") | .series.count // 1] | add') == "$2" ]]; }
+events_are() { # events_are NAMESPACE KIND REASON COUNT
+	[[ $(api GET "/apis/events.k8s.io/v1/namespaces/$1/events" | jq --arg kind "$2" --arg reason "$3" '[.items[] | select(.regarding.kind == $kind and .reason == $reason) | .series.count // 1] | add') == "$4" ]]
+}
+# A new configuration that is refused has an Event on the Pod; the second time, it is told that it was so again.
+refused_configuration_has_events() {
+	local round
+	cp "$SCENARIO_DIR/config.ini" "$SCENARIO_DIR/good.ini"
+	for round in 1 2; do
+		echo 'ttl-after-sucess = 1h' >>"$SCENARIO_DIR/config.ini"
+		wait_until 20 "the new configuration to be refused" log_tells "$round" 'the old one stays'
+		cp "$SCENARIO_DIR/good.ini" "$SCENARIO_DIR/config.ini"
+		wait_until 20 "the old one to be read again" log_tells "$round" 'msg="configuration read again"'
+	done
+	wait_until 30 "an Event that counts both" events_are sexton Pod ConfigurationRefused 2
+}
 audit_has_deletes() { audit_deletes "$ACCOUNT" | grep -qF "$1"; }
 
 scenario_the_base_does_its_work_and_uses_each_right_that_it_has() {
@@ -257,6 +271,7 @@ scenario_the_namespaced_overlay_has_rights_in_its_namespaces_alone() {
 	for namespace in shop ml not-listed; do some_jobs "$namespace"; done
 	expect_work_done shop ml
 	cronjob_has_events shop ml
+	refused_configuration_has_events
 	lose_an_answer shop ml
 	sexton_stop
 	expect_rights
