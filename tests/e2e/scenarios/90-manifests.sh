@@ -87,7 +87,7 @@ expect_rights() {
 expect_check_names_each_right() {
 	local right what began role changed=''
 	began=$(now_ms)
-	wait_until 5 "check to be content" check_is "" "$@"
+	wait_until 20 "check to be content" check_is "" "$@"
 	while read -r right; do
 		what=$(jq -r "$RIGHT_TEXT" <<<"$right")
 		role=$(jq -r .path <<<"$right")
@@ -96,10 +96,10 @@ expect_check_names_each_right() {
 		rights_of "$role" | jq -c --argjson without "$right" '.rules |= [to_entries[] | if .key == $without.rule then .value as $rule |
 			($rule | .verbs -= [$without.verb]), ($rule | .resources -= [$without.resource] | .verbs = [$without.verb]) else .value end | select((.verbs | length) > 0 and (.resources | length) > 0)]' |
 			rights_put "$role"
-		wait_until 5 "check to miss only \"$what\"" check_is "$what" "$@"
+		wait_until 20 "check to miss only \"$what\"" check_is "$what" "$@"
 	done < <(rights)
 	rights_restore "$changed"
-	wait_until 5 "check to be content again" check_is "" "$@"
+	wait_until 20 "check to be content again" check_is "" "$@"
 	note "$(rights | wc -l) rights taken away one by one in $(($(now_ms) - began)) ms"
 }
 rights_of() { # rights_of PATH: the role there, as the manifests have it
@@ -174,7 +174,7 @@ some_jobs_are_left() { [[ $(jobs_list "$1" | cut -f 3 | sed 's/-.*//' | sort | u
 expect_work_done() { # expect_work_done NAMESPACE...
 	local namespace
 	for namespace in "$@"; do wait_until 20 "policy to be carried out in $namespace" some_jobs_are_left "$namespace"; done
-	wait_until 5 "that to be recorded" deleted_count_is $((20 * $#))
+	wait_until 20 "that to be recorded" deleted_count_is $((20 * $#))
 	expect_eq "on record" "$(for namespace in "$@"; do printf '%s\n' "$namespace Failed kept 4" "$namespace Succeeded deleted 20" "$namespace Succeeded kept 1"; done | sort)" \
 		"$(register "SELECT namespace || ' ' || outcome || ' ' || iif(delete_state = 'deleted', 'deleted', 'kept') AS what, count(*) FROM runs GROUP BY what ORDER BY what" | tr '\t' ' ')"
 }
