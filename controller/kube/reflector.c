@@ -230,8 +230,8 @@ static int watch_event(struct reflector *r, const json_t *frame, const char *asi
     const char *type = text_at(frame, "type");
     const json_t *object = json_object_get(frame, "object");
     const char *version = text_at(json_object_get(object, "metadata"), "resourceVersion");
-    if (r->gone)
-        return 0; /* by a list, it comes again */
+    if (r->gone && r->watch_path)
+        return 0; /* it comes again; of many, some may be gone by then */
     if (!type || !json_is_object(object)) {
         r->handler.unreadable(r->handler.arg, "a watch event without type or object");
         return 0;

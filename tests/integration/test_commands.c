@@ -92,6 +92,24 @@ START_TEST(check_looks_at_the_register) {
 }
 END_TEST
 
+START_TEST(check_for_a_dry_run_asks_for_no_more_than_that_takes) {
+    sim_start(NULL);
+    sim_faults("[{'match': {'verb': 'delete', 'resource': 'jobs'}, 'action': {'deny': true}},"
+               " {'match': {'resource': 'leases'}, 'action': {'deny': true}},"
+               " {'match': {'resource': 'events'}, 'action': {'deny': true}}]");
+    struct result result =
+            sexton_here("check", "--dry-run", "--store", format("sqlite:%s", in_folder("nosuch/history.db")));
+    expect_number(result.code, 0);
+    expect_contains(result.out, "list jobs.batch");
+    expect_lacks(result.out, "delete");
+    expect_lacks(result.out, "register");
+    sim_faults("[{'match': {'verb': 'watch', 'resource': 'jobs'}, 'action': {'deny': true}}]");
+    result = sexton_here("check", "--dry-run");
+    expect_number(result.code, 1);
+    expect_contains(result.out, "missing watch jobs.batch");
+}
+END_TEST
+
 START_TEST(check_prints_the_reference_of_the_configuration) {
     struct result result = sexton("check", "--reference");
     expect_number(result.code, 0);
@@ -250,6 +268,7 @@ Suite *suite_commands(void) {
             check_says_what_is_missing_and_exits_1,
             check_of_a_server_that_does_not_answer_exits_1,
             check_looks_at_the_register,
+            check_for_a_dry_run_asks_for_no_more_than_that_takes,
             check_prints_the_reference_of_the_configuration,
             history_is_listed_newest_first_without_a_controller_or_an_api_server,
             history_shows_one_run_and_how_to_create_it_again,

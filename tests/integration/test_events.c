@@ -181,8 +181,15 @@ START_TEST(check_names_the_rights_that_events_take_unless_none_are_written) {
     expect_number(count_of(result.out, "\nmissing"), 4);
     expect_contains(result.out, "missing create events.events.k8s.io in a");
     expect_contains(result.out, "missing patch events.events.k8s.io in b");
+    setenv("POD_NAMESPACE", "home", 1); /* in a Pod, its own, too */
+    result = sexton_here("check", "-n", "a,b");
+    expect_number(count_of(result.out, "\nmissing"), 6);
+    expect_contains(result.out, "missing create events.events.k8s.io in home");
+    expect_number(count_of(sexton_here("check", "-n", "a,home").out, "\nmissing"), 4);
+    expect_number(count_of(sexton_here("check").out, "\nmissing"), 2);
     configure("[sexton]\nevents = false\n");
     result = sexton_here("check", "-n", "a,b");
+    unsetenv("POD_NAMESPACE");
     expect_number(result.code, 0);
     expect_lacks(result.out, "events.k8s.io");
 }

@@ -2,6 +2,8 @@
 #include "suites.h"
 
 #include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 static void stop_in_flight(int number) {
@@ -112,6 +114,67 @@ START_TEST(sighup_says_what_waits_for_a_restart) {
 }
 END_TEST
 
+/* The one line with this message about this Job. Static. */
+static const char *line_about(struct process *controller, const char *message, const struct job *job) {
+    static char line[4096];
+    const char *all = process_err(controller);
+    const char *at = strstr(all, format("msg=\"%s\" job=%s/%s ", message, job->ns, job->name));
+    expect(at && count_of(all, format("msg=\"%s\" job=%s/%s ", message, job->ns, job->name)) == 1,
+            "not one line '%s' about %s", message, job->name);
+    snprintf(line, sizeof line, "%.*s", (int)strcspn(at, "\n"), at);
+    return line;
+}
+
+START_TEST(the_log_alone_tells_the_story_of_a_job) {
+    static const char *const decided[] = {
+            " finished=", " policy=\"ttl-after-failure=30m\"", " source=config:", " ttl=30m", " due="};
+    sim_start(NULL);
+    configure("[sexton]\nlog-level = info\n[policy]\nttl-after-failure = 30m\n");
+    struct job job = put_job(.name = "one", .failed = true, .ended_s = 3600);
+    struct process *controller = controller_start();
+    expect_recorded_and_deleted(&job, 1800000);
+    struct job theirs = put_job(.name = "theirs", .ended_s = 60, .annotations = "'sexton.dev/hold': 'true'");
+    wait_until(row_is(&theirs, "kept", ""));
+    delete_job(&theirs);
+    wait_until(row_is(&theirs, "deleted", "external"));
+    controller_stop(controller);
+    const char *recorded = line_about(controller, "run recorded", &job);
+    expect_contains(recorded, format(" uid=%s outcome=Failed reason=", job.uid));
+    for (size_t i = 0; i < sizeof decided / sizeof decided[0]; i++)
+        expect_contains(recorded, decided[i]);
+    const char *deleted = line_about(controller, "job deleted", &job);
+    expect_contains(deleted, format(" uid=%s outcome=Failed cause=ttl finished=", job.uid));
+    for (size_t i = 0; i < sizeof decided / sizeof decided[0]; i++)
+        expect_contains(deleted, decided[i]);
+    expect_contains(
+            line_about(controller, "run recorded", &theirs), " state=kept policy=\"hold=true\" source=annotation");
+    expect_contains(
+            line_about(controller, "job is gone, deleted by someone else", &theirs), " cause=external finished=");
+}
+END_TEST
+
+/* As in a container. Without the right to make one here, there is nothing to see. */
+START_TEST(as_process_1_it_ends_by_sigterm_and_leaves_no_zombies) {
+    sim_start(NULL);
+    if (process_run(&(struct start){.argv = (const char *const[]){"/usr/bin/unshare", "-pf", "/bin/true", NULL}}).code)
+        return;
+    const char *config = configure("");
+    /* The shell starts what outlives it, and becomes the controller, whose child that is from then on. */
+    struct process *outer = process_start(&(struct start){
+            .argv = (const char *const[]){"/usr/bin/unshare", "-pf", "--kill-child", "--mount-proc", "/bin/sh", "-c",
+                    format("(sleep 0.3 & echo $! >%s) & exec %s run --config %s --kubeconfig %s", in_folder("orphan"),
+                            sexton_binary(), config, sim_kubeconfig()),
+                    NULL}});
+    wait_until(has_logged(outer, "in sync") && file_exists(in_folder("orphan")));
+    const char *children_path = format("/proc/%d/task/%d/children", process_id(outer), process_id(outer));
+    int inner = atoi(read_file(children_path));
+    expect(inner > 0, "%s", read_file(children_path));
+    wait_until(!*read_file(format("/proc/%d/task/%d/children", inner, inner)));
+    kill(inner, SIGTERM);
+    expect_number(process_wait(outer), 0);
+}
+END_TEST
+
 START_TEST(kill_9_loses_nothing_and_repeats_nothing) {
     sim_start((const char *const[]){"--jobs", "400", "--job-bytes", "700", "--failed-percent", "0", NULL});
     configure("[sexton]\ndelete-qps = 0\nmax-in-flight = 8\nleader-elect = false\n");
@@ -187,6 +250,8 @@ Suite *suite_process(void) {
             sighup_reloads_the_policy_and_decides_again,
             a_bad_configuration_on_sighup_is_refused_and_the_old_one_stays,
             sighup_says_what_waits_for_a_restart,
+            the_log_alone_tells_the_story_of_a_job,
+            as_process_1_it_ends_by_sigterm_and_leaves_no_zombies,
             kill_9_loses_nothing_and_repeats_nothing,
             a_row_that_kill_9_left_in_deleting_is_settled,
             the_api_server_may_be_restarted_in_the_middle,

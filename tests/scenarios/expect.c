@@ -1,6 +1,8 @@
 /* The steps that look. */
 #include "scenario.h"
 
+#include "cmd/announce.h"
+
 #include <stdlib.h>
 #include <string.h>
 
@@ -98,13 +100,14 @@ static bool look_for_log(struct scenario *s, const struct words *words, int firs
 /* counts KEY=N ... */
 static bool look_for_counts(struct scenario *s, const struct words *words, int first) {
     const struct reconcile_counts n = engine_count(s->engine);
+    const struct events_stats *events = announce_stats(engine_parts(s->engine).announce);
     const struct {
         const char *key;
         int64_t number;
     } counts[] = {{"seen", n.seen}, {"unfinished", n.unfinished}, {"recorded", n.recorded}, {"deleted", n.deleted},
             {"would-delete", n.would_delete}, {"waiting", n.waiting}, {"kept", n.kept}, {"failed", n.failed},
-            {"pending", n.pending}, {"events-sent", engine_events(s->engine)->sent},
-            {"events-failed", engine_events(s->engine)->failed}, {"events-dropped", engine_events(s->engine)->dropped}};
+            {"pending", n.pending}, {"events-sent", events->sent}, {"events-failed", events->failed},
+            {"events-dropped", events->dropped}};
     bool all = words->n > first + 1;
     for (size_t i = 0; i < sizeof counts / sizeof counts[0]; i++) {
         const char *text = words_value(words, counts[i].key);

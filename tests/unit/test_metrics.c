@@ -364,7 +364,9 @@ START_TEST(with_more_namespaces_than_the_ceiling_a_scrape_still_has_an_end) {
     m.jobs_deleted = &meters.deleted;
     for (int i = 0; i < 3 * TALLY_SETS_MAX; i++) {
         struct run run = {.outcome = OUTCOME_FAILED, .reason = (char[]){"MaxFailedIndexesExceeded"}};
-        snprintf(name, sizeof name, "%05d-%.56s", i, "a-name-that-is-as-long-as-a-name-of-a-namespace-can-be-------");
+        memset(name, 'n', sizeof name); /* as long as a name can be */
+        name[snprintf(name, sizeof name, "ns-%d", i)] = '-';
+        name[sizeof name - 1] = '\0';
         meters_note(&meters, &(struct news){.kind = NEWS_RECORDED, .namespace = name, .run = &run});
         meters_note(&meters, &(struct news){.kind = NEWS_DELETED, .namespace = name, .cause = RUN_CAUSE_EXTERNAL});
     }

@@ -12,10 +12,14 @@ scenario_of_two_with_a_register_each_only_the_leader_deletes() {
 	two_turns 2000 kill stop cut forbid end
 }
 
-scenario_of_two_with_one_register_only_the_leader_deletes() {
+# A register has one writer: who comes second waits, not ready, and takes over when the first has ended.
+scenario_of_two_with_one_register_the_second_waits_until_the_first_ends() {
+	local first
 	JUDGE_REGISTERS=("*=$SCENARIO_DIR/sexton/history.db")
 	two_setup shared 'lease-duration = 3s' 'renew-deadline = 2s' 'retry-period = 1s'
-	two_turns 2000 kill stop cut end
+	first=$(two_leader)
+	expect_eq "who says that another controller has the register" 1 "$(grep -l 'another controller writes to it' "$SCENARIO_DIR"/{sexton,twin}/run.log | grep -vc "/$first/")"
+	two_turns 2000 kill end kill
 }
 
 scenario_the_next_leader_takes_over_in_time() {
@@ -52,7 +56,13 @@ two_setup() {
 }
 two_start() {
 	printf '%s\t%s000\n' "$1" "$(now_ms)" >>"$SCENARIO_DIR/starts.tsv"
-	SEXTON_DIR=$SCENARIO_DIR/$1 SEXTON_AS=$1 SEXTON_VIA=net-$1 sexton_start
+	if [[ ${#JUDGE_REGISTERS[@]} -eq 2 ]]; then
+		SEXTON_DIR=$SCENARIO_DIR/$1 SEXTON_AS=$1 SEXTON_VIA=net-$1 sexton_start
+	else
+		: >"$SCENARIO_DIR/$1/run.log"
+		SEXTON_DIR=$SCENARIO_DIR/$1 SEXTON_AS=$1 SEXTON_VIA=net-$1 sexton_spawn run --listen 127.0.0.1:0
+		wait_until 20 "$1 to know all Jobs, or to say who has the register" grep -qE 'in sync|another controller writes to it' "$SCENARIO_DIR/$1/run.log"
+	fi
 	TWO_PID[$1]=$SEXTON_PID
 }
 # Eight Jobs that are to go, one that is held and one that does not finish, over and over, some 20 a second.
