@@ -712,6 +712,8 @@ struct health_facts engine_health(const struct engine *e) {
             .dry_run = e->dry_run,
             .connected = e->connected,
             .connect_why = e->connect_why,
+            .waits = !e->started,
+            .config_why = "",
             .store_why = store_failure ? store_failure : "",
             .store_busy_ms = e->writer ? writer_busy_ms(e->writer) : 0,
             .lease = lease_state(e),

@@ -75,6 +75,8 @@ static void tell_synced(struct report *report, const struct health_facts *facts)
     if (!facts->connected)
         tell(report, false, "synced", "%.*s", SHOWN_MAX,
                 *facts->connect_why ? facts->connect_why : "the API server was asked, and has not answered yet");
+    else if (facts->waits)
+        tell(report, false, "synced", "nothing is listed before the register was open once");
     else if (list->resource)
         tell(report, false, "synced", "the list of %s%s is not complete%s%.*s", list->resource,
                 in_namespace(list, where), *list->why ? ": " : "", SHOWN_MAX, list->why);
@@ -125,6 +127,15 @@ static void tell_permissions(struct report *report, const struct health_facts *f
         tell(report, true, "permissions", "%s", "");
 }
 
+/* Nothing to restart for, nor to stay away from: what was in force is. */
+static void tell_config(struct report *report, const struct health_facts *facts) {
+    if (*facts->config_why)
+        tell(report, true, "configuration", "a new one is refused, and the old one stays: %.*s", SHOWN_MAX,
+                facts->config_why);
+    else
+        tell(report, true, "configuration", "%s", "");
+}
+
 bool health_is_ready(const struct health_facts *facts, struct strbuf *out) {
     struct report report = {.out = out, .good = true};
     if (facts->stopping)
@@ -134,5 +145,6 @@ bool health_is_ready(const struct health_facts *facts, struct strbuf *out) {
     tell_register(&report, facts);
     tell_lease(&report, facts);
     tell_permissions(&report, facts);
+    tell_config(&report, facts);
     return report.good;
 }

@@ -131,7 +131,10 @@ void rights_suspect(struct rights *r) {
 void rights_tell_health(const struct rights *r, struct health_facts *facts) {
     facts->rights_missing = strbuf_text(&r->needed.text);
     facts->rights_optional = strbuf_text(&r->optional.text);
-    facts->rights_unknown = r->known ? "" : *r->unknown ? r->unknown : "they were not asked for yet";
+    facts->rights_unknown = r->known      ? ""
+                            : *r->unknown ? r->unknown
+                            : r->asking   ? "they are being asked for"
+                                          : "they were not asked for yet";
 }
 
 struct rights *rights_create(

@@ -106,24 +106,31 @@ static void answer_with(struct server_answer *answer, bool good) {
     answer->status = good ? 200 : 503;
 }
 
+static struct health_facts look(const struct run_command *c) {
+    struct health_facts facts = engine_health(c->engine);
+    if (!c->reload.facts.last_successful)
+        facts.config_why = c->reload.facts.last_failure.text;
+    return facts;
+}
+
 static void answer_healthz(void *arg, const struct server_request *request, struct server_answer *answer) {
     const struct run_command *c = arg;
     (void)request;
-    const struct health_facts facts = engine_health(c->engine);
+    const struct health_facts facts = look(c);
     answer_with(answer, health_is_alive(&facts, &answer->body));
 }
 
 static void answer_readyz(void *arg, const struct server_request *request, struct server_answer *answer) {
     const struct run_command *c = arg;
     (void)request;
-    const struct health_facts facts = engine_health(c->engine);
+    const struct health_facts facts = look(c);
     answer_with(answer, health_is_ready(&facts, &answer->body));
 }
 
 static void answer_metrics(void *arg, const struct server_request *request, struct server_answer *answer) {
     struct run_command *c = arg;
     struct metrics metrics;
-    const struct health_facts facts = engine_health(c->engine);
+    const struct health_facts facts = look(c);
     enum metrics_format format = metrics_negotiate(request->accept);
     scrape_look(&c->scrape, c->engine, &metrics);
     scrape_take_reload(&c->reload.facts, &metrics);

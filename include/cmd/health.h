@@ -45,9 +45,12 @@ struct health_facts {
 
     bool connected;           /* discovery is over */
     const char *connect_why;  /* why it is not; "" nothing went wrong yet */
+    bool waits;               /* nothing is listed before the register was open once */
     struct health_feed list;  /* one that is not complete yet */
     struct health_feed watch; /* of those that fail, the one that has done so for longest */
     struct health_feed stuck; /* of those past their own deadline, the farthest */
+
+    const char *config_why; /* why a new configuration was refused, and the one before is in force; "" it was not */
 
     const char *store_why; /* why the register cannot be written; "" it can, as far as is known */
     int64_t store_busy_ms; /* for how long the thread has been at its disk; 0: it is not */

@@ -55,6 +55,8 @@ START_TEST(a_folder_that_is_not_there_yet_is_waited_for_without_taking_the_lease
     store_use("later/history.db");
     struct process *controller = controller_start(LISTEN);
     expect_waiting(controller, "there is no folder");
+    expect_contains(
+            ask(controller, "/readyz"), "\nnot ok synced: nothing is listed before the register was open once\n");
     expect_number(sim_count("leases", "create") + sim_count("leases", "update"), 0);
     expect_lacks(process_err(controller), "holds the lease");
     expect_number(mkdir(in_folder("later"), 0755), 0);

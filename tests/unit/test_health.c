@@ -15,10 +15,13 @@ static struct health_facts well(void) {
             .lease_why = "",
             .rights_missing = "",
             .rights_optional = "",
-            .rights_unknown = ""};
+            .rights_unknown = "",
+            .config_why = ""};
 }
 
-#define ALL_IS_WELL "ok api\nok synced\nok register\nok lease: held by this controller, pod-1_0123\nok permissions\n"
+#define ALL_IS_WELL \
+    "ok api\nok synced\nok register\nok lease: held by this controller, pod-1_0123\nok permissions\n" \
+    "ok configuration\n"
 
 static void expect(bool (*check)(const struct health_facts *, struct strbuf *), const struct health_facts *facts,
         bool good, const char *line) {
@@ -79,6 +82,23 @@ START_TEST(before_everything_is_listed_it_is_not_ready_and_says_what_is_missing)
     expect_not_ready(&facts, "\nnot ok synced: the list of jobs is not complete\n");
     facts.list = (struct health_feed){.resource = "cronjobs", .namespace = "shop", .why = "no"};
     expect_not_ready(&facts, "\nnot ok synced: the list of cronjobs in shop is not complete: no\n");
+    expect_alive(&facts);
+}
+END_TEST
+
+START_TEST(before_the_register_was_open_once_nothing_is_in_sync) {
+    struct health_facts facts = well();
+    facts.waits = true;
+    facts.store_why = "there is no folder";
+    expect_not_ready(&facts, "\nnot ok synced: nothing is listed before the register was open once\nnot ok register: ");
+    expect_alive(&facts);
+}
+END_TEST
+
+START_TEST(a_configuration_that_is_refused_is_named_and_changes_nothing) {
+    struct health_facts facts = well();
+    facts.config_why = "sexton.ini:1: no";
+    expect_ready(&facts, "\nok configuration: a new one is refused, and the old one stays: sexton.ini:1: no\n");
     expect_alive(&facts);
 }
 END_TEST
@@ -183,7 +203,7 @@ START_TEST(what_others_said_is_one_line_of_bounded_length) {
         lines += *at == '\n';
         ck_assert(*at == '\n' || (unsigned char)*at >= ' ');
     }
-    ck_assert_int_eq(lines, 5);
+    ck_assert_int_eq(lines, 6);
     strbuf_finish(&out);
 }
 END_TEST
@@ -195,6 +215,8 @@ Suite *suite_health(void) {
     tcase_add_test(cases, one_that_stands_by_is_ready_and_says_who_leads);
     tcase_add_test(cases, a_lease_that_cannot_be_had_for_long_is_not_ready_unless_it_is_held);
     tcase_add_test(cases, before_everything_is_listed_it_is_not_ready_and_says_what_is_missing);
+    tcase_add_test(cases, before_the_register_was_open_once_nothing_is_in_sync);
+    tcase_add_test(cases, a_configuration_that_is_refused_is_named_and_changes_nothing);
     tcase_add_test(cases, a_watch_that_fails_for_long_is_not_ready_but_alive);
     tcase_add_test(cases, an_api_server_that_does_not_answer_is_not_ready_but_alive);
     tcase_add_test(cases, a_register_that_cannot_be_written_is_not_ready_but_alive);
