@@ -9,7 +9,7 @@
 static struct told {
     struct loop *loop;
     struct writer *first, *second;
-    int failed, mended, opened, anews;
+    int failed, mended, opened, anews, durable;
     char why[ERROR_TEXT_MAX];
 } told;
 
@@ -37,19 +37,24 @@ static void on_anew(void *arg) {
 static void on_durable(void *arg, const struct history_request *request) {
     (void)arg;
     (void)request;
+    told.durable++;
     loop_stop(told.loop);
 }
 
 static const struct writer_handler handler = {
         .durable = on_durable, .failing = on_failing, .opened = on_opened, .anew = on_anew};
 
-static int open_writer(struct writer **ret, bool patient, struct error *err) {
+static int open_writer_checking(struct writer **ret, bool patient, int64_t check_every_ms, struct error *err) {
     const struct writer_settings settings = {.location = fixture_location,
             .cluster = "c1",
             .retention_ms = DURATION_NEVER,
-            .check_every_ms = 50,
+            .check_every_ms = check_every_ms,
             .patient = patient};
     return writer_open(told.loop, &settings, &handler, ret, err);
+}
+
+static int open_writer(struct writer **ret, bool patient, struct error *err) {
+    return open_writer_checking(ret, patient, 50, err);
 }
 
 static void setup(void) {
@@ -200,6 +205,23 @@ START_TEST(a_lock_file_that_is_removed_in_use_is_noticed_and_made_again) {
 }
 END_TEST
 
+START_TEST(nothing_is_written_once_the_lock_file_is_gone) {
+    char lock[160];
+    snprintf(lock, sizeof lock, "%s-lock", fixture_path);
+    ck_assert_int_eq(open_writer_checking(&told.first, false, 3600000, NULL), 0);
+    ck_assert_int_eq(remove(lock), 0);
+    ck_assert_int_eq(mkdir(lock, 0700), 0);
+    writer_submit(told.first, make_record("u1", "1"));
+    while (!told.failed)
+        loop_run(told.loop);
+    ck_assert_int_eq(told.durable, 0);
+    ck_assert_int_eq(rmdir(lock), 0);
+    while (!told.durable)
+        loop_run(told.loop);
+    ck_assert_int_eq(access(lock, F_OK), 0);
+}
+END_TEST
+
 Suite *suite_claim(void) {
     Suite *suite = suite_create("claim");
     TCase *tests = tcase_create("claim");
@@ -214,6 +236,7 @@ Suite *suite_claim(void) {
     tcase_add_test(tests, a_patient_writer_opens_a_good_register_without_a_word_of_failure);
     tcase_add_test(tests, a_patient_writer_that_never_had_its_register_is_closed_at_once);
     tcase_add_test(tests, a_lock_file_that_is_removed_in_use_is_noticed_and_made_again);
+    tcase_add_test(tests, nothing_is_written_once_the_lock_file_is_gone);
     suite_add_tcase(suite, tests);
     return suite;
 }
