@@ -164,12 +164,16 @@ static void note_commit(struct writer *writer, const struct writer_chain *batch,
     pthread_mutex_unlock(&writer->mutex);
 }
 
+/* Under store_mutex. Is it still ours alone? */
+static int check_claim(const struct writer *writer, struct error *err) {
+    if (claim_holds(writer->claim))
+        return 0;
+    return error_set(err, ERROR_IO, "its lock file was removed or replaced while it was in use (%s)", writer->location);
+}
+
 /* Under store_mutex. Is what was written still there, and still ours alone? */
 static int check_open_store(struct writer *writer, struct error *err) {
-    if (!claim_holds(writer->claim))
-        return error_set(
-                err, ERROR_IO, "its lock file was removed or replaced while it was in use (%s)", writer->location);
-    return history_check(writer->store, err);
+    return check_claim(writer, err) < 0 ? -1 : history_check(writer->store, err);
 }
 
 /* Under store_mutex. 0, or -1 with the store closed, or with ret_refused: what cannot be applied. */
@@ -178,6 +182,11 @@ static int try_batch(struct writer *writer, const char *cluster, struct writer_c
     *ret_refused = NULL;
     if (!writer->spare && !(writer->spare = calloc(1, sizeof *writer->spare)))
         return error_nomem(err);
+    /* Before each batch, and not only when there is time for it: another process may have taken what is not locked. */
+    if (writer->store && check_claim(writer, err) < 0) {
+        drop_store(writer, batch);
+        return -1;
+    }
     if (writer_open_store(writer, err) < 0)
         return -1;
     int64_t began_us = writer_mono_us();

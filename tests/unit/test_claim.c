@@ -9,7 +9,8 @@
 static struct told {
     struct loop *loop;
     struct writer *first, *second;
-    int failed, mended, opened, anews;
+    int failed, mended, opened, anews, durable;
+    int64_t check_every_ms;
     char why[ERROR_TEXT_MAX];
 } told;
 
@@ -37,6 +38,7 @@ static void on_anew(void *arg) {
 static void on_durable(void *arg, const struct history_request *request) {
     (void)arg;
     (void)request;
+    told.durable++;
     loop_stop(told.loop);
 }
 
@@ -47,7 +49,7 @@ static int open_writer(struct writer **ret, bool patient, struct error *err) {
     const struct writer_settings settings = {.location = fixture_location,
             .cluster = "c1",
             .retention_ms = DURATION_NEVER,
-            .check_every_ms = 50,
+            .check_every_ms = told.check_every_ms,
             .patient = patient};
     return writer_open(told.loop, &settings, &handler, ret, err);
 }
@@ -56,6 +58,7 @@ static void setup(void) {
     fixture_setup();
     log_configure(LOG_OFF, LOG_LOGFMT);
     memset(&told, 0, sizeof told);
+    told.check_every_ms = 50;
     told.loop = loop_create(NULL);
     ck_assert_ptr_nonnull(told.loop);
 }
@@ -196,6 +199,26 @@ START_TEST(a_lock_file_that_is_removed_in_use_is_noticed_and_made_again) {
 }
 END_TEST
 
+START_TEST(who_lost_the_lock_to_another_writes_nothing_more_not_even_what_was_under_way) {
+    char lock[160];
+    snprintf(lock, sizeof lock, "%s-lock", fixture_path);
+    told.check_every_ms = 600000; /* it has no time to look */
+    ck_assert_int_eq(open_writer(&told.first, false, NULL), 0);
+    ck_assert_int_eq(remove(lock), 0);
+    ck_assert_int_eq(open_writer(&told.second, false, NULL), 0);
+    writer_submit(told.first, make_record("u1", "1"));
+    loop_run(told.loop);
+    ck_assert_int_eq(told.durable, 0);
+    ck_assert_contains(told.why, "its lock file was removed");
+    /* It follows when the other one has ended. */
+    writer_close(told.second, 5000);
+    told.second = NULL;
+    while (!told.durable)
+        loop_run(told.loop);
+    ck_assert_int_eq(told.mended, 1);
+}
+END_TEST
+
 Suite *suite_claim(void) {
     Suite *suite = suite_create("claim");
     TCase *tests = tcase_create("claim");
@@ -210,6 +233,7 @@ Suite *suite_claim(void) {
     tcase_add_test(tests, a_patient_writer_opens_a_good_register_without_a_word_of_failure);
     tcase_add_test(tests, a_patient_writer_that_never_had_its_register_is_closed_at_once);
     tcase_add_test(tests, a_lock_file_that_is_removed_in_use_is_noticed_and_made_again);
+    tcase_add_test(tests, who_lost_the_lock_to_another_writes_nothing_more_not_even_what_was_under_way);
     suite_add_tcase(suite, tests);
     return suite;
 }
