@@ -164,7 +164,7 @@ static void note_commit(struct writer *writer, const struct writer_chain *batch,
     pthread_mutex_unlock(&writer->mutex);
 }
 
-/* Is it still ours alone? */
+/* Under store_mutex. Is it still ours alone? */
 static int check_claim(const struct writer *writer, struct error *err) {
     if (claim_holds(writer->claim))
         return 0;
@@ -182,12 +182,13 @@ static int try_batch(struct writer *writer, const char *cluster, struct writer_c
     *ret_refused = NULL;
     if (!writer->spare && !(writer->spare = calloc(1, sizeof *writer->spare)))
         return error_nomem(err);
-    if (writer_open_store(writer, err) < 0)
-        return -1;
-    if (check_claim(writer, err) < 0) {
+    /* Before each batch, and not only when there is time for it: another process may have taken what is not locked. */
+    if (writer->store && check_claim(writer, err) < 0) {
         drop_store(writer, batch);
         return -1;
     }
+    if (writer_open_store(writer, err) < 0)
+        return -1;
     int64_t began_us = writer_mono_us();
     if (history_apply(writer->store, cluster, batch->head, err) == 0) {
         note_commit(writer, batch, began_us);
