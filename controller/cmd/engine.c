@@ -21,9 +21,8 @@
 #include "kube/lease.h"
 
 #define SKEW_TOLD_MS 5000 /* a clock that is off by more is worth a line in the log */
-#define SKEW_OVER_MS \
-    2500 /* and is news again only after it was off by less: at the limit, it would be told for ever \
-          */
+/* And is news again only after it was off by less: at the limit, it would be told for ever. */
+#define SKEW_OVER_MS 2500
 #define PASS_ATTEMPTS 3
 #define PASS_STORE_GRACE_MS 30000 /* one pass: a register that cannot be written for this long ends it */
 #define HOST_MAX 64               /* of a host name in the holder's identity */
@@ -281,8 +280,7 @@ static void on_lease_taken(void *arg, const char *holder, bool alive) {
         return;
     error_set(&err, ERROR_REMOTE,
             "another controller deletes Jobs here: the lease %s/%s is held by %s, and renewed. Let it do the work, "
-            "stop "
-            "it, or say --leader-elect=false",
+            "stop it, or say --leader-elect=false",
             e->lease_namespace, e->config->lease_name, holder);
     finish(e, &err);
 }

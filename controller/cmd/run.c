@@ -46,8 +46,7 @@ static const struct command_spec spec = {
         .about = "The controller: watches Jobs, records each one that finishes, and deletes it when its time is up.",
         .options = options,
         .more = "A change of the configuration file is taken over as it happens, and SIGHUP has it read again. SIGTERM "
-                "and "
-                "SIGINT finish what is in flight and exit.",
+                "and SIGINT finish what is in flight and exit.",
 };
 
 static int set_option(void *arg, const struct option_spec *option, const char *value, struct error *err) {

@@ -107,6 +107,12 @@ void reflector_resume(struct reflector *r) {
     client_resume(r->call);
 }
 
+static void wait_for(struct reflector *r, int64_t wait_ms) {
+    r->state = WAITING;
+    r->due_ms = clock_mono_ms() + wait_ms;
+    loop_timer_start(r->timer, wait_ms);
+}
+
 /* Wait, then list or watch again. least_ms: what the server asked for. */
 static void fail(struct reflector *r, const char *doing, int status, const char *message, int64_t least_ms) {
     int64_t wait_ms = backoff_take(&r->backoff);
@@ -116,9 +122,10 @@ static void fail(struct reflector *r, const char *doing, int status, const char 
     r->stats.failures++;
     bool final = status == 400 || status == 401 || status == 403 || status == 404;
     bool give_up = r->list_only && (final || r->failures >= r->attempts);
-    r->state = give_up ? STOPPED : WAITING;
-    if (!give_up)
-        loop_timer_start(r->timer, wait_ms);
+    if (give_up)
+        r->state = STOPPED;
+    else
+        wait_for(r, wait_ms);
     r->handler.failed(r->handler.arg,
             &(struct reflector_failure){
                     .doing = doing, .status = status, .message = message, .retry_in_ms = give_up ? -1 : wait_ms});
@@ -155,8 +162,7 @@ static void list_again(struct reflector *r, const char *doing, const char *messa
     forget_list(r);
     if (r->failures == 0) {
         r->failures++;
-        r->state = WAITING;
-        loop_timer_start(r->timer, 0);
+        wait_for(r, 0);
         return;
     }
     /* Who says 410 is well, whatever was before; but one that says it again and again is not. */
@@ -337,9 +343,10 @@ static void on_listed(void *arg, const struct client_answer *answer) {
     }
     r->listed = r->listed_once = true;
     r->full_list = false;
-    r->state = r->list_only ? STOPPED : WAITING;
-    if (!r->list_only)
-        loop_timer_start(r->timer, 0);
+    if (r->list_only)
+        r->state = STOPPED;
+    else
+        wait_for(r, 0);
     r->handler.complete(r->handler.arg);
 }
 
@@ -383,8 +390,7 @@ static void on_watch_ended(void *arg, const struct client_answer *answer) {
     } else {
         /* One that brought something may be followed by the next without a pause, but not each time. */
         r->short_watches = lasted_ms < WATCH_SHORT_MS ? r->short_watches + 1 : 0;
-        r->state = WAITING;
-        loop_timer_start(r->timer, 0);
+        wait_for(r, 0);
     }
 }
 
@@ -470,7 +476,7 @@ static void go_on(void *arg) {
 }
 
 int64_t reflector_overdue_ms(const struct reflector *r) {
-    return r->call ? clock_mono_ms() - r->due_ms : INT64_MIN;
+    return r->call || r->state == WAITING ? clock_mono_ms() - r->due_ms : INT64_MIN;
 }
 
 void reflector_relist(struct reflector *r) {
@@ -482,6 +488,5 @@ void reflector_relist(struct reflector *r) {
     client_cancel(r->call);
     r->call = NULL;
     r->paused = false;
-    r->state = WAITING;
-    loop_timer_start(r->timer, 0);
+    wait_for(r, 0);
 }

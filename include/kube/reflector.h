@@ -92,8 +92,8 @@ void reflector_destroy(struct reflector *reflector);
 void reflector_start(struct reflector *reflector);
 struct reflector_stats reflector_stats(const struct reflector *reflector);
 void reflector_resume(struct reflector *reflector);
-/* By how much the list or watch under way has outlived the deadline that ends it, with nothing heard since: 0 or less,
- * not at all; INT64_MIN when none is under way. */
+/* By how much the list or watch under way has outlived the deadline that ends it, with nothing heard since, or the wait
+ * for the next one its timer: 0 or less, not at all; INT64_MIN when there is neither. */
 int64_t reflector_overdue_ms(const struct reflector *reflector);
 /* A full list next, and soon, although nothing was lost. Not in list-only mode, and not from within a callback. */
 void reflector_relist(struct reflector *reflector);
