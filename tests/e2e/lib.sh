@@ -598,25 +598,25 @@ register_is() { [[ $(register "$1" 2>/dev/null) == "$2" ]]; }
 deleted_count_is() { register_is "SELECT count(*) FROM runs WHERE delete_state = 'deleted'" "$1"; }
 deleted_count_ge() { [[ $(register "SELECT count(*) FROM runs WHERE delete_state = 'deleted'" 2>/dev/null || echo 0) -ge $1 ]]; }
 
-# expect_agreement JOBS [strict|crashed|shared]
+# expect_agreement JOBS [strict|crashed]
 # Register and API server agree about the Jobs in this file (lines as from jobs_list, of all Jobs that finished):
 # one row each with the right outcome; for each that the register calls deleted by ttl exactly one DELETE that
 # succeeded, with both preconditions, Background, received after the record was made and not before it was due; no
 # DELETE of anything else. With "strict" there was no DELETE beside those either. With "crashed" the cause may be
-# unknown: a controller that died before it saw the answer cannot tell who deleted the Job. With "shared", two worked
-# on this register: the time of the last request in it may be that of the one whose DELETE came too late.
+# unknown: a controller that died before it saw the answer cannot tell who deleted the Job. The register is that of
+# $SEXTON_DIR, and the DELETEs are those of $SEXTON_AS, by default the controller's.
 expect_agreement() {
-	local db=$SCENARIO_DIR/agreement.db problems ours="'ttl'"
+	local db=$(sexton_dir)/agreement.db problems ours="'ttl'"
 	[[ ${2:-} != crashed ]] || ours="'ttl', 'unknown'"
 	rm -f "$db"
-	audit_deletes sexton >"$SCENARIO_DIR/deletes.tsv"
+	audit_deletes "${SEXTON_AS:-sexton}" >"$(sexton_dir)/deletes.tsv"
 	problems=$(sqlite3 -cmd '.timeout 10000' -cmd '.mode tabs' "$db" <<-SQL
 		CREATE TABLE del (uid TEXT, rv TEXT, policy TEXT, code INTEGER, received_us INTEGER, answered_us INTEGER, ns TEXT, name TEXT);
 		CREATE TABLE want (uid TEXT PRIMARY KEY, ns TEXT, name TEXT, outcome TEXT);
-		.import $SCENARIO_DIR/deletes.tsv del
+		.import $(sexton_dir)/deletes.tsv del
 		.import $1 want
 		CREATE INDEX del_uid ON del (uid);
-		ATTACH 'file:$SCENARIO_DIR/history.db?mode=ro' AS reg;
+		ATTACH 'file:$(sexton_dir)/history.db?mode=ro' AS reg;
 		SELECT 'finished, but not in the register', uid, ns, name FROM want WHERE uid NOT IN (SELECT job_uid FROM reg.runs);
 		SELECT 'recorded otherwise', uid, ns, name, want.outcome, r.namespace, r.job_name, r.outcome FROM want JOIN reg.runs r ON r.job_uid = uid
 			WHERE (want.ns, want.name, want.outcome) IS NOT (r.namespace, r.job_name, r.outcome);
@@ -631,7 +631,7 @@ expect_agreement() {
 		SELECT 'DELETE before its TTL had passed', del.*, r.finished_at, r.ttl_ms FROM del JOIN reg.runs r ON r.job_uid = uid
 			WHERE received_us < (r.finished_at + r.ttl_ms) * 1000 OR r.finished_at IS NULL OR r.ttl_ms IS NULL;
 		SELECT 'DELETE before it was recorded', del.*, r.recorded_at, r.delete_requested_at FROM del JOIN reg.runs r ON r.job_uid = uid
-			WHERE code = 200 AND (received_us / 1000 < r.recorded_at OR received_us / 1000 < r.delete_requested_at AND '${2:-}' <> 'shared' OR r.delete_requested_at IS NULL OR r.recorded_at IS NULL);
+			WHERE code = 200 AND (received_us / 1000 < r.recorded_at OR received_us / 1000 < r.delete_requested_at OR r.delete_requested_at IS NULL OR r.recorded_at IS NULL);
 		SELECT 'on record as deleted before the DELETE', del.*, r.deleted_at FROM del JOIN reg.runs r ON r.job_uid = uid
 			WHERE code = 200 AND r.delete_cause IN ($ours) AND (r.deleted_at IS NULL OR r.deleted_at < received_us / 1000);
 		SELECT 'on record as deleted by ttl, DELETEs that succeeded:', job_uid, namespace, job_name, count(del.uid) FROM reg.runs LEFT JOIN del ON uid = job_uid AND code = 200
