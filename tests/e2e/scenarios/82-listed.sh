@@ -86,7 +86,7 @@ listed_hold_is_known() {
 
 scenario_a_listed_namespace_that_comes_back_is_followed() {
 	needs_kcm
-	listed_world comes-back stays
+	listed_world comes-back listed-beside
 	namespace_annotate comes-back '{"sexton.dev/ttl-after-success": "never"}'
 	jobs_create comes-back job 3
 	jobs_finish comes-back job 3 Complete
@@ -97,21 +97,21 @@ scenario_a_listed_namespace_that_comes_back_is_followed() {
 	wait_until 10 "the Jobs that went with it to be on record" register_is "SELECT count(*) FROM runs WHERE delete_state = 'deleted' AND delete_cause = 'external'" 3
 	namespaces_create comes-back
 	listed_rights comes-back
-	for namespace in comes-back stays; do
+	for namespace in comes-back listed-beside; do
 		jobs_create $namespace again 3
 		jobs_finish $namespace again 3 Complete
 	done
 	wait_until 60 "the Jobs of both to go" jobs_count_is '' 0
-	deleted_count_is 9 || fail "not all of them are on record as deleted"
+	wait_until 10 "all of them to be on record as deleted" deleted_count_is 9
 	sexton_stop
 
 	# With the Role it lost its rights: those of the other are enough for the other, and the log says what is missing.
 	kubectl delete role e2e-listed --namespace=comes-back >/dev/null
 	wait_until 10 "the rights to be gone" not_allowed_to_watch comes-back
 	sexton_start
-	jobs_create stays more 2
-	jobs_finish stays more 2 Complete
-	wait_until 10 "the Jobs of the other to go" jobs_count_is stays 0
+	jobs_create listed-beside more 2
+	jobs_finish listed-beside more 2 Complete
+	wait_until 10 "the Jobs of the other to go" jobs_count_is listed-beside 0
 	expect_match "what the log says" 'cannot get resource ..?namespaces..? in API group .* in the namespace ..?comes-back' "$(grep 'get failed' "$SCENARIO_DIR/run.log" | head -n 1)"
 	sexton_stop
 	lease_forbid nobody

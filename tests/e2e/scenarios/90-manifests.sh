@@ -286,16 +286,16 @@ scenario_the_namespaced_overlay_has_rights_in_its_namespaces_alone() {
 }
 
 scenario_the_dry_run_overlay_explains_and_changes_nothing() {
-	namespaces_create dry
+	namespaces_create dry-overlay
 	installed overlays/dry-run
-	expect_nothing_else sexton dry kube-system
-	expect_others_refused dry
-	expect_refused DELETE "$(jobs_path dry x)"
+	expect_nothing_else sexton dry-overlay kube-system
+	expect_others_refused dry-overlay
+	expect_refused DELETE "$(jobs_path dry-overlay x)"
 	expect_refused POST /apis/coordination.k8s.io/v1/namespaces/sexton/leases '{"apiVersion": "coordination.k8s.io/v1", "kind": "Lease", "metadata": {"name": "sexton"}}'
 	expect_check_names_each_right --dry-run
 	audit_mark
 	installed_start
-	some_jobs dry
+	some_jobs dry-overlay
 	wait_until 10 "20 Jobs to be told" log_tells 20 'would delete'
 	sexton_stop
 	expect_eq "Jobs" 26 "$(jobs_count)"
