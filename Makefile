@@ -28,6 +28,7 @@ SIM_LIBS := -lmicrohttpd -ljansson -lpthread
 SOURCES  := $(sort $(wildcard controller/*/*.c))
 OBJECTS  := $(SOURCES:%.c=$(BUILD)/%.o)
 SIM      := $(sort $(wildcard tests/kubesim/sim_*.c))
+PROTOBUF := tests/protobuf/schema.c tests/protobuf/encode.c
 UNIT     := $(sort $(wildcard tests/unit/*.c))
 SCENARIOS := $(sort $(wildcard tests/scenarios/*.c))
 SIMULATION := $(sort $(wildcard tests/sim/*.c))
@@ -94,7 +95,11 @@ $(BUILD)/kubesim: $(SIM:%.c=$(BUILD)/%.o)
 $(BUILD)/h2front: $(BUILD)/tests/kubesim/h2front.o
 	$(CC) $(ALL_CFLAGS) $^ $(EXTRA_LDFLAGS) -lnghttp2 -lssl -lcrypto -lcurl -lpthread -o $@
 
-$(BUILD)/unit: $(UNIT:%.c=$(BUILD)/%.o) $(OBJECTS)
+# JSON as a real API server's protobuf.
+$(BUILD)/proto-encode: $(BUILD)/tests/protobuf/convert.o $(PROTOBUF:%.c=$(BUILD)/%.o)
+	$(CC) $(ALL_CFLAGS) $^ $(EXTRA_LDFLAGS) -ljansson -o $@
+
+$(BUILD)/unit: $(UNIT:%.c=$(BUILD)/%.o) $(PROTOBUF:%.c=$(BUILD)/%.o) $(OBJECTS)
 	$(CC) $(ALL_CFLAGS) $^ $(EXTRA_LDFLAGS) $(LIBS) $$(pkg-config --libs check) -o $@
 
 # The network and the loop are replaced at link time.
