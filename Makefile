@@ -89,7 +89,7 @@ $(BUILD)/%.o: %.c $(BUILD)/flags | packages-build
 $(BUILD)/sexton: $(BUILD)/controller/main.o $(OBJECTS)
 	$(CC) $(ALL_CFLAGS) $^ $(EXTRA_LDFLAGS) $(LIBS) -o $@
 
-$(BUILD)/kubesim: $(SIM:%.c=$(BUILD)/%.o)
+$(BUILD)/kubesim: $(SIM:%.c=$(BUILD)/%.o) $(PROTOBUF:%.c=$(BUILD)/%.o)
 	$(CC) $(ALL_CFLAGS) $^ $(EXTRA_LDFLAGS) $(SIM_LIBS) -o $@
 
 $(BUILD)/h2front: $(BUILD)/tests/kubesim/h2front.o

@@ -62,14 +62,19 @@ static char *writer_end(struct writer *w, bool good, size_t *ret_length) {
     return NULL;
 }
 
-static void write_varint(struct writer *w, uint64_t value) {
-    unsigned char bytes[VARINT_SIZE];
+static size_t varint_put(uint64_t value, unsigned char bytes[VARINT_SIZE]) {
     size_t n = 0;
 
     for (; value >= 0x80; value >>= 7)
         bytes[n++] = (unsigned char)(value | 0x80);
     bytes[n++] = (unsigned char)value;
-    writer_add(w, bytes, n);
+    return n;
+}
+
+static void write_varint(struct writer *w, uint64_t value) {
+    unsigned char bytes[VARINT_SIZE];
+
+    writer_add(w, bytes, varint_put(value, bytes));
 }
 
 static void write_tag(struct writer *w, unsigned number, unsigned wire) {
@@ -416,12 +421,9 @@ char *proto_encode_event(struct proto_encoder *enc, const json_t *event, size_t 
     return writer_end(&w, good, ret_length);
 }
 
-char *proto_item_head(size_t length, size_t *ret_length) {
-    struct writer w = {0};
-
-    write_varint(&w, length);
-    write_tag(&w, 2, WIRE_BYTES);
-    return writer_take(&w, ret_length);
+size_t proto_item_head(size_t length, char ret_head[PROTO_ITEM_HEAD_SIZE]) {
+    ret_head[0] = 2 << 3 | WIRE_BYTES;
+    return 1 + varint_put(length, (unsigned char *)ret_head + 1);
 }
 
 char *proto_list_head(struct proto_encoder *enc, const char *api_version, const char *kind, const json_t *metadata,

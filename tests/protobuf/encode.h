@@ -45,9 +45,11 @@ char *proto_encode_event(struct proto_encoder *enc, const json_t *event, size_t 
  */
 char *proto_list_head(struct proto_encoder *enc, const char *api_version, const char *kind, const json_t *metadata,
         size_t length, size_t *ret_length);
-char *proto_item_head(size_t length, size_t *ret_length);
 char *proto_object_head(const char *api_version, const char *kind, size_t length, size_t *ret_length);
 char *proto_event_head(const char *type, const char *api_version, const char *kind, size_t length, size_t *ret_length);
+
+enum { PROTO_ITEM_HEAD_SIZE = 11 };
+size_t proto_item_head(size_t length, char ret_head[PROTO_ITEM_HEAD_SIZE]); /* how many bytes it has */
 
 enum { PROTO_TAIL_LENGTH = 4 };
 extern const char proto_tail[PROTO_TAIL_LENGTH]; /* contentEncoding and contentType, both empty */

@@ -112,9 +112,9 @@ START_TEST(an_answer_put_together_from_messages_is_the_answer_encoded_as_a_whole
     size_t whole_length = 0;
     size_t head_length = 0;
     size_t length = 0;
-    size_t item_length = 0;
+    char item[PROTO_ITEM_HEAD_SIZE];
     char *message = proto_encode_message(&enc, "Job", object, &length);
-    char *item = proto_item_head(length, &item_length);
+    size_t item_length = proto_item_head(length, item);
     char items[1024];
 
     char *whole = proto_encode_object(&enc, object, &whole_length);
@@ -133,7 +133,6 @@ START_TEST(an_answer_put_together_from_messages_is_the_answer_encoded_as_a_whole
     head = proto_list_head(
             &enc, "batch/v1", "JobList", json_object_get(list, "metadata"), 2 * (item_length + length), &head_length);
     pieces_check(whole, whole_length, head, head_length, items, 2 * (item_length + length));
-    free(item);
     free(message);
     json_decref(list);
     json_decref(event);
