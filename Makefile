@@ -191,7 +191,7 @@ coverage: packages-check ## line coverage of controller/, from the tests of 'mak
 $(BUILD)/e2e-proxy: $(BUILD)/tests/e2e/proxy.o
 	$(CC) $(ALL_CFLAGS) $^ $(EXTRA_LDFLAGS) -o $@
 
-e2e: packages-e2e all $(BUILD)/e2e-proxy $(BUILD)/shim-clock.so ## tests on a real kube-apiserver and etcd
+e2e: packages-e2e all $(BUILD)/e2e-proxy $(BUILD)/proto-encode $(BUILD)/shim-clock.so ## tests on a real kube-apiserver and etcd
 	tests/e2e/run
 
 soak: packages-check ## what takes minutes: 100,000 Jobs, silent peers and failing requests by the clock on the wall
