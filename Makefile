@@ -104,13 +104,14 @@ $(BUILD)/unit: $(UNIT:%.c=$(BUILD)/%.o) $(PROTOBUF:%.c=$(BUILD)/%.o) $(OBJECTS)
 
 # The network and the loop are replaced at link time.
 SCENARIO_FAKES := controller/base/loop.o controller/kube/http.o controller/history/writer.o
-$(BUILD)/scenarios: $(SCENARIOS:%.c=$(BUILD)/%.o) $(filter-out $(SCENARIO_FAKES:%=$(BUILD)/%),$(OBJECTS))
+$(BUILD)/scenarios: $(SCENARIOS:%.c=$(BUILD)/%.o) $(PROTOBUF:%.c=$(BUILD)/%.o) $(filter-out $(SCENARIO_FAKES:%=$(BUILD)/%),$(OBJECTS))
 	$(CC) $(ALL_CFLAGS) $^ $(EXTRA_LDFLAGS) $(filter-out -lev -lcurl,$(LIBS)) $$(pkg-config --libs check) -o $@
 
 # The malloc family is replaced at link time, for all libraries. Not with clang's sanitizers, which are linked in.
 $(BUILD)/tests/torture/alloc.o: ALL_CFLAGS += $(if $(findstring fsanitize,$(CFLAGS)),-fno-sanitize=all -DALLOC_ASAN)
 $(BUILD)/torture-scenarios: $(BUILD)/tests/torture/scenarios.o $(BUILD)/tests/torture/alloc.o \
-		$(filter-out %/main.o,$(SCENARIOS:%.c=$(BUILD)/%.o)) $(filter-out $(SCENARIO_FAKES:%=$(BUILD)/%),$(OBJECTS))
+		$(filter-out %/main.o,$(SCENARIOS:%.c=$(BUILD)/%.o)) $(PROTOBUF:%.c=$(BUILD)/%.o) \
+		$(filter-out $(SCENARIO_FAKES:%=$(BUILD)/%),$(OBJECTS))
 	$(CC) $(ALL_CFLAGS) -rdynamic $^ $(EXTRA_LDFLAGS) $(filter-out -lev -lcurl,$(LIBS)) $$(pkg-config --libs check) -o $@
 
 $(BUILD)/torture: $(BUILD)/tests/torture/main.o $(BUILD)/tests/torture/paths.o $(BUILD)/tests/torture/alloc.o $(OBJECTS)

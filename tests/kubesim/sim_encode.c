@@ -7,47 +7,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <strings.h>
-
-enum { ACCEPT_LIMIT = 1024 };
-
-/* "a/b;q=0.5;x=y": its q, and whether it is of this type. */
-static double range_quality(const char *range) {
-    const char *q = strstr(range, "q=");
-    char *end = NULL;
-    double value = q && q > range && strchr("; ", q[-1]) ? strtod(q + 2, &end) : 1;
-
-    return value >= 0 && value <= 1 ? value : 0;
-}
-
-static bool range_is(const char *range, const char *type) {
-    size_t length = strlen(type);
-
-    return strncasecmp(range, type, length) == 0 && strchr("; \t", range[length]);
-}
-
-bool sim_encode_preferred(const char *accept) {
-    char copy[ACCEPT_LIMIT];
-    char *rest = copy;
-    double best = 0;
-    bool protobuf = false;
-
-    if (!accept || strlen(accept) >= sizeof(copy))
-        return false;
-    memcpy(copy, accept, strlen(accept) + 1);
-    for (char *range = strsep(&rest, ","); range; range = strsep(&rest, ",")) {
-        range += strspn(range, " \t");
-        bool is_protobuf = range_is(range, PROTO_CONTENT_TYPE);
-        bool is_json =
-                range_is(range, "application/json") || range_is(range, "*/*") || range_is(range, "application/*");
-
-        if ((is_protobuf || (is_json && !strstr(range, "as="))) && range_quality(range) > best) {
-            best = range_quality(range);
-            protobuf = is_protobuf;
-        }
-    }
-    return protobuf;
-}
 
 bool sim_encode_applies(const struct sim_reply *reply, const struct sim_resource *res) {
     return reply->protobuf && res->id == SIM_JOBS;

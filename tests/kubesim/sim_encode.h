@@ -10,9 +10,6 @@
 
 #include "sim_reply.h"
 
-/* Whether an Accept header (NULL: none) puts protobuf before JSON. As the real server reads it: by q, then by order. */
-bool sim_encode_preferred(const char *accept);
-
 /* Whether this resource goes out as protobuf in this reply. */
 bool sim_encode_applies(const struct sim_reply *reply, const struct sim_resource *res);
 

@@ -5,9 +5,10 @@
 
 #include "sim_api.h"
 #include "sim_control.h"
-#include "sim_encode.h"
 #include "sim_stats.h"
 #include "sim_util.h"
+
+#include "../protobuf/encode.h"
 
 #include <arpa/inet.h>
 #include <dlfcn.h>
@@ -271,7 +272,7 @@ static bool request_serve(const struct sim_http *http, struct sim_request *req, 
 
     req->read_ms = sim_wall_ms();
     reply->protobuf = !sim->opt.no_protobuf && req->route != SIM_ROUTE_CONTROL &&
-                      sim_encode_preferred(sim_request_header(req, "Accept"));
+                      proto_is_preferred(sim_request_header(req, "Accept"));
     pthread_mutex_lock(&sim->lock);
     if (req->route == SIM_ROUTE_CONTROL) {
         sim_control_serve(req, reply);

@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 #include <time.h>
 
 enum { WIRE_VARINT = 0, WIRE_BYTES = 2, VARINT_SIZE = 10, FIRST_CAPACITY = 4096 };
@@ -454,4 +455,46 @@ char *proto_event_head(const char *type, const char *api_version, const char *ki
     write_envelope(&w, api_version, kind, length);
     write_event(&w, type, length + PROTO_TAIL_LENGTH);
     return writer_take(&w, ret_length);
+}
+
+/* ---- what is asked for ---- */
+
+enum { ACCEPT_LIMIT = 1024 };
+
+/* "a/b;q=0.5;x=y": its q, and whether it is of this type. */
+static double range_quality(const char *range) {
+    const char *q = strstr(range, "q=");
+    char *end = NULL;
+    double value = q && q > range && strchr("; ", q[-1]) ? strtod(q + 2, &end) : 1;
+
+    return value >= 0 && value <= 1 ? value : 0;
+}
+
+static bool range_is(const char *range, const char *type) {
+    size_t length = strlen(type);
+
+    return strncasecmp(range, type, length) == 0 && strchr("; \t", range[length]);
+}
+
+bool proto_is_preferred(const char *accept) {
+    char copy[ACCEPT_LIMIT];
+    char *rest = copy;
+    double best = 0;
+    bool protobuf = false;
+
+    if (!accept || strlen(accept) >= sizeof(copy))
+        return false;
+    memcpy(copy, accept, strlen(accept) + 1);
+    for (char *range = strsep(&rest, ","); range; range = strsep(&rest, ",")) {
+        range += strspn(range, " \t");
+        bool is_protobuf = range_is(range, PROTO_CONTENT_TYPE);
+        bool is_json =
+                range_is(range, "application/json") || range_is(range, "*/*") || range_is(range, "application/*");
+
+        if ((is_protobuf || (is_json && !strstr(range, "as="))) && range_quality(range) > best) {
+            best = range_quality(range);
+            protobuf = is_protobuf;
+        }
+    }
+    return protobuf;
 }

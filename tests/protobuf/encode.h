@@ -15,6 +15,9 @@
 #define PROTO_CONTENT_TYPE "application/vnd.kubernetes.protobuf"
 #define PROTO_WATCH_CONTENT_TYPE PROTO_CONTENT_TYPE ";stream=watch"
 
+/* Whether an Accept header (NULL: none) puts protobuf before JSON. As the real server reads it: by q, then by order. */
+bool proto_is_preferred(const char *accept);
+
 enum proto_server {
     PROTO_SERVER_CURRENT,
     PROTO_SERVER_1_20, /* writes fewer fields, and one (clusterName) that is gone since */

@@ -159,6 +159,30 @@ START_TEST(a_frame_says_its_length_in_four_bytes_and_the_type_of_its_event) {
 }
 END_TEST
 
+START_TEST(protobuf_is_sent_to_who_prefers_it) {
+    static const struct {
+        const char *accept;
+        bool protobuf;
+    } cases[] = {
+            {NULL, false},
+            {"*/*", false},
+            {"application/json", false},
+            {"text/html", false},
+            {PROTO_CONTENT_TYPE, true},
+            {PROTO_CONTENT_TYPE ", */*", true},
+            {PROTO_CONTENT_TYPE ";q=1, application/json;q=0.9", true},
+            {"application/json;q=0.9, " PROTO_CONTENT_TYPE ";q=1", true},
+            {PROTO_CONTENT_TYPE ";q=0.5, application/json", false},
+            {PROTO_WATCH_CONTENT_TYPE ";q=1, application/json;q=0.9", true},
+            {"application/json;as=Table;v=v1;g=meta.k8s.io, application/json", false},
+            {PROTO_CONTENT_TYPE "2", false},
+    };
+
+    for (size_t i = 0; i < COUNT(cases); i++)
+        ck_assert_msg(proto_is_preferred(cases[i].accept) == cases[i].protobuf, "%s", cases[i].accept);
+}
+END_TEST
+
 Suite *suite_proto_encode(void) {
     Suite *suite = suite_create("proto_encode");
     TCase *tcase = tcase_create("encode");
@@ -168,6 +192,7 @@ Suite *suite_proto_encode(void) {
     tcase_add_test(tcase, what_protobuf_cannot_say_is_refused_with_its_place);
     tcase_add_test(tcase, an_answer_put_together_from_messages_is_the_answer_encoded_as_a_whole);
     tcase_add_test(tcase, a_frame_says_its_length_in_four_bytes_and_the_type_of_its_event);
+    tcase_add_test(tcase, protobuf_is_sent_to_who_prefers_it);
     suite_add_tcase(suite, tcase);
     return suite;
 }
