@@ -188,7 +188,7 @@ json_t *object_status(int code, const char *message) {
             code < 400 ? "Success" : "Failure", "message", message ? message : reason, "reason", reason, "code", code);
 }
 
-char *object_list(struct scenario *s, const char *kind, const char *version, const char *continue_token) {
+json_t *object_list(struct scenario *s, const char *kind, const char *version, const char *continue_token) {
     json_t *metadata = json_object();
     if (version)
         json_object_set_new(metadata, "resourceVersion", json_string(version));
@@ -196,7 +196,5 @@ char *object_list(struct scenario *s, const char *kind, const char *version, con
         json_object_set_new(metadata, "continue", json_string(continue_token));
     json_t *list = json_pack("{s:s, s:o, s:o}", "kind", kind, "metadata", metadata, "items", s->items);
     s->items = json_array();
-    char *text = json_dumps(list, JSON_COMPACT);
-    json_decref(list);
-    return text;
+    return list;
 }

@@ -36,6 +36,7 @@ static const struct {
         {"store_stress", suite_store_stress},
         {"claim", suite_claim},
         {"writer", suite_writer},
+        {"proto_encode", suite_proto_encode},
         {"cmd_history", suite_cmd_history},
 };
 #define SUITES (sizeof suites / sizeof suites[0])

@@ -23,6 +23,7 @@ Suite *suite_health(void);
 Suite *suite_address(void);
 Suite *suite_options(void);
 Suite *suite_policy(void);
+Suite *suite_proto_encode(void);
 Suite *suite_reconcile(void);
 Suite *suite_recreated(void);
 Suite *suite_skew(void);
