@@ -11,8 +11,9 @@
  * from when they saw the answer to it or to a later one. Until that moment has been asked for right before each act,
  * there is no second one.
  *
- * It is renewed when a third of its duration is over, or half of the renew deadline where that is sooner: client-go does
- * so after each retry period, which here only spaces the requests while they fail. Two more fit in before the deadline.
+ * It is renewed when a third of its duration is over, or half of the renew deadline where that is sooner: client-go
+ * does so after each retry period, which here only spaces the requests while they fail. Two more fit in before the
+ * deadline.
  *
  * Stricter than client-go in two ways. A Lease that is gone is no free Lease to those who have seen its holder: they
  * wait as if it were there. And a write that fails because somebody else wrote ends the hold at once, until the next

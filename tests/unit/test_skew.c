@@ -305,8 +305,7 @@ Suite *suite_skew(void) {
     tcase_add_test(cases, of_two_answers_that_were_under_way_at_once_and_contradict_the_lesser_counts);
     tcase_add_test(cases, an_answer_from_while_the_clock_was_ahead_is_older_than_one_that_agreed_since);
     tcase_add_loop_test(cases, after_a_step_backwards_one_answer_puts_it_right, 0, 20);
-    tcase_add_loop_test(
-            cases, a_dozen_questions_at_the_right_moments_tell_the_time_and_a_few_keep_it_known, 0, 50);
+    tcase_add_loop_test(cases, a_dozen_questions_at_the_right_moments_tell_the_time_and_a_few_keep_it_known, 0, 50);
     tcase_add_loop_test(cases, what_the_way_to_the_server_hides_is_not_asked_for_again_and_again, 0, 50);
     tcase_add_loop_test(cases, a_clock_that_was_stepped_is_learnt_anew, 0, 20);
     tcase_add_test(cases, without_a_date_a_question_comes_when_it_has_to);
