@@ -238,62 +238,6 @@ int job_decode(const json_t *json, const char *prefix, struct job *ret, struct e
     return 0;
 }
 
-/* Every string of a Job, so that copying cannot forget one. */
-#define JOB_STRINGS 15
-static void list_strings(struct job *job, const char **fields[JOB_STRINGS]) {
-    const char **const all[JOB_STRINGS] = {&job->namespace, &job->name, &job->uid, &job->resource_version,
-            &job->owner_kind, &job->owner_name, &job->owner_uid, &job->owner_api, &job->hook, &job->finalizers,
-            &job->annotations.success.text, &job->annotations.failure.text, &job->annotations.hold.text,
-            &job->annotations.bad_key, &job->annotations.bad_value};
-    memcpy(fields, all, sizeof all);
-}
-
-/* A value that is not understood may be hundreds of kilobytes; this much of it tells what it was. */
-#define JOB_STRING_KEPT 256
-
-/* "a, b", cut where it gets long. Returns NULL when there are none. */
-static const char *join_finalizers(const json_t *list, char buf[JOB_STRING_KEPT]) {
-    size_t len = 0, index;
-    json_t *value;
-    json_array_foreach ((json_t *)list, index, value) {
-        const char *name = json_string_value(value);
-        if (!name || len >= JOB_STRING_KEPT)
-            continue;
-        len += (size_t)snprintf(buf + len, JOB_STRING_KEPT - len, "%s%s", len ? ", " : "", name);
-    }
-    return len ? buf : NULL;
-}
-
-struct job *job_copy(const struct job *job, size_t *ret_bytes) {
-    struct job local = *job;
-    const char **fields[JOB_STRINGS];
-    char finalizers[JOB_STRING_KEPT];
-    if (local.finalizer_list)
-        local.finalizers = join_finalizers(local.finalizer_list, finalizers);
-    local.finalizer_list = NULL;
-    list_strings(&local, fields);
-    size_t bytes = sizeof local;
-    for (size_t i = 0; i < JOB_STRINGS; i++)
-        bytes += *fields[i] ? strnlen(*fields[i], JOB_STRING_KEPT) + 1 : 0;
-    char *block = malloc(bytes);
-    if (!block)
-        return NULL;
-    char *at = block + sizeof local;
-    for (size_t i = 0; i < JOB_STRINGS; i++) {
-        if (!*fields[i])
-            continue;
-        size_t len = strnlen(*fields[i], JOB_STRING_KEPT);
-        memcpy(at, *fields[i], len);
-        at[len] = '\0';
-        *fields[i] = at;
-        at += len + 1;
-    }
-    memcpy(block, &local, sizeof local);
-    if (ret_bytes)
-        *ret_bytes = bytes;
-    return (struct job *)(void *)block;
-}
-
 bool job_is_finished(const struct job *job) {
     return job->outcome != OUTCOME_NONE;
 }

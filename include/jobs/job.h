@@ -1,8 +1,8 @@
 /*
  * job: what is looked at of a Job, and how it is read from JSON.
  *
- * Plain data. job_decode makes a view whose strings are borrowed from the JSON; job_copy makes one that lives on its
- * own, in a single block of memory. Pure, any thread.
+ * Plain data, whose strings are borrowed: by job_decode from the JSON, by store_job (jobs/store.h) from the store.
+ * Pure, any thread.
  */
 #pragma once
 
@@ -26,8 +26,8 @@ struct job {
     const char *owner_kind, *owner_name, *owner_uid; /* the controlling owner, or a CronJob, or NULL */
     const char *owner_api;                           /* its apiVersion; NULL: of the group batch, or no owner */
     const char *hook;                                /* value of the annotation that makes it a hook; NULL: none */
-    const char *finalizers;                          /* of a terminating Job, "a, b"; in a copy only, or NULL */
-    const json_t *finalizer_list;                    /* the same in a view, where it can be borrowed */
+    const char *finalizers;                          /* of a terminating Job, "a, b"; from the store only, or NULL */
+    const json_t *finalizer_list;                    /* the same from JSON */
     int64_t created_ms, started_ms, finished_ms, completion_ms, deletion_ms; /* Unix ms, TIME_NONE */
     int64_t spec_ttl_s;                                                      /* seconds, SPEC_TTL_NONE */
     const char *doubt; /* NULL, or what makes it impossible to be sure about this Job (static text) */
@@ -40,9 +40,6 @@ struct job {
 /* Fails only when the Job cannot even be told apart (no namespace, name or uid): everything else that is wrong is a
  * doubt. prefix: the annotation prefix. json must outlive *ret. */
 int job_decode(const json_t *json, const char *prefix, struct job *ret, struct error *err) must_check;
-
-/* NULL when out of memory. One free() releases it. ret_bytes: size of the block, may be NULL. */
-struct job *job_copy(const struct job *job, size_t *ret_bytes);
 
 bool job_is_finished(const struct job *job);
 /* Whether it belongs to a CronJob (of the group batch). */
