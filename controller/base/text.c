@@ -121,6 +121,31 @@ void text_add_json(struct strbuf *buf, const char *text) {
     strbuf_add_char(buf, '"');
 }
 
+static void add_json_escape(struct strbuf *buf, unsigned char c) {
+    static const char letters[] = "btnvfr"; /* from 8 on; JSON has no \\v */
+    if (c == '"' || c == '\\')
+        strbuf_add_format(buf, "\\%c", c);
+    else if (c >= 8 && c <= 13 && c != 11)
+        strbuf_add_format(buf, "\\%c", letters[c - 8]);
+    else
+        strbuf_add_format(buf, "\\u%04X", c);
+}
+
+void text_add_json_exact(struct strbuf *buf, const char *text, size_t len) {
+    size_t done = 0;
+    strbuf_add_char(buf, '"');
+    for (size_t at = 0; at < len; at++) {
+        unsigned char c = (unsigned char)text[at];
+        if (c >= 0x20 && c != '"' && c != '\\')
+            continue;
+        strbuf_add(buf, text + done, at - done);
+        add_json_escape(buf, c);
+        done = at + 1;
+    }
+    strbuf_add(buf, text + done, len - done);
+    strbuf_add_char(buf, '"');
+}
+
 const char *text_list_next(const char **at, size_t *ret_len) {
     static const char separators[] = ", \t\r\n";
     *at += strspn(*at, separators);

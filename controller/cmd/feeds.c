@@ -149,19 +149,29 @@ static void on_catch_up_over(void *arg) {
     }
 }
 
-static int feed_item(
-        void *arg, enum reflector_change change, const json_t *object, const char *template, size_t template_len) {
+/* -1: there was no memory for it. */
+static int take_job(struct feed *feed, enum reflector_change change, const struct reflector_item *item) {
+    struct reconcile *r = feed->source->owner->settings.reconcile;
+    uint16_t source = feed->source->index;
+    struct error err = {0};
+    struct job_object object;
+    if (job_object_read(item->json, item->template, item->template_len, &object, &err) < 0)
+        return -1;
+    int result = change == REFLECTOR_DELETED ? reconcile_on_job_deleted(r, source, &object)
+                                             : reconcile_on_job(r, source, &object);
+    job_object_finish(&object);
+    return result;
+}
+
+static int feed_item(void *arg, enum reflector_change change, const struct reflector_item *item) {
     struct feed *feed = arg;
-    struct feeds *f = feed->source->owner;
     switch (feed->kind) {
     case KIND_NAMESPACES:
-        return take_namespace(feed, change, object);
+        return take_namespace(feed, change, item->json);
     case KIND_CRONJOBS:
-        return take_cronjob(feed, change, object);
+        return take_cronjob(feed, change, item->json);
     case KIND_JOBS:
-        if (change == REFLECTOR_DELETED)
-            return reconcile_on_job_deleted(f->settings.reconcile, feed->source->index, object, template, template_len);
-        return reconcile_on_job(f->settings.reconcile, feed->source->index, object, template, template_len);
+        return take_job(feed, change, item);
     case KINDS:
         break;
     }

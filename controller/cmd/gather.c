@@ -97,12 +97,11 @@ static int add_unreadable(struct file_reader *reader, const json_t *object, cons
     return 0;
 }
 
-static int take_job(struct file_reader *reader, const json_t *object) {
+static int take_decoded(struct file_reader *reader, const json_t *json, const struct job_object *object) {
     struct error why = {0};
     struct job job;
-    reader->jobs++;
     if (job_decode(object, reader->config->policy.prefix, &job, &why) < 0)
-        return add_unreadable(reader, object, why.text);
+        return add_unreadable(reader, json, why.text);
     if (!is_covered(reader->config, job.namespace))
         return 0;
     struct store *store = &reader->gathered->own;
@@ -110,6 +109,16 @@ static int take_job(struct file_reader *reader, const json_t *object) {
     /* The later document counts. */
     bool ok = entry ? store_replace_job(store, entry, &job) == 0 : store_add(store, &job) != NULL;
     return ok ? 0 : error_nomem(reader->err);
+}
+
+static int take_job(struct file_reader *reader, const json_t *json) {
+    struct job_object object;
+    reader->jobs++;
+    if (job_object_read(json, "", 0, &object, reader->err) < 0)
+        return -1;
+    int result = take_decoded(reader, json, &object);
+    job_object_finish(&object);
+    return result;
 }
 
 static int take_other(struct file_reader *reader, const char *kind) {

@@ -64,18 +64,16 @@ const struct recreated *reconcile_recreated(const struct reconcile *r) {
 
 /* ---- Jobs as they come ---- */
 
-static struct run *evidence_of(const struct reconcile *r, const struct job *job, const json_t *object,
-        const char *template, size_t template_len) {
-    return reconcile_is_dry(r) ? NULL : evidence_from_json(object, template, template_len, job, r->settings.evidence);
+static struct run *evidence_of(const struct reconcile *r, const struct job *job, const struct job_object *object) {
+    return reconcile_is_dry(r) ? NULL : evidence_from_object(object, job, r->settings.evidence);
 }
 
 /* A finished Job in a version that is not on record. */
-static void record(struct reconcile *r, struct store_entry *entry, const json_t *object, const char *template,
-        size_t template_len) {
+static void record(struct reconcile *r, struct store_entry *entry, const struct job_object *object) {
     struct store_view view;
     const struct job *job = store_job(entry, &view);
     struct decision decision = reconcile_decide(r, job);
-    struct run *run = evidence_of(r, job, object, template, template_len);
+    struct run *run = evidence_of(r, job, object);
     if (!run) {
         if (!reconcile_is_dry(r))
             log_error("out of memory: a Job's evidence was not taken", log_job(job->namespace, job->name));
@@ -103,11 +101,9 @@ static void record(struct reconcile *r, struct store_entry *entry, const json_t 
     reconcile_evaluate(r, entry);
 }
 
-static void decode_failed(const json_t *object, const struct error *err) {
-    const json_t *metadata = json_object_get(object, "metadata");
-    const char *namespace = json_string_value(json_object_get(metadata, "namespace"));
-    const char *name = json_string_value(json_object_get(metadata, "name"));
-    log_warn("a Job that cannot be read is left alone", log_job(namespace, name), log_text("error", err->text));
+static void decode_failed(const struct job_object *object, const struct error *err) {
+    log_warn("a Job that cannot be read is left alone", log_job(object->namespace, object->name),
+            log_text("error", err->text));
 }
 
 /* Seen for the first time since the start. Should an earlier controller have sent its DELETE, it was for no later
@@ -130,8 +126,7 @@ static struct store_entry *put_entry(struct reconcile *r, struct store_entry *en
 }
 
 /* -1: there was no memory for it. */
-static int take_job(struct reconcile *r, uint16_t source, const struct job *job, const json_t *object,
-        const char *template, size_t template_len) {
+static int take_job(struct reconcile *r, uint16_t source, const struct job *job, const struct job_object *object) {
     struct store_entry *entry = store_find(&r->store, job->uid);
     bool same = entry && !entry->ghost && has_version(entry, job->resource_version);
     if (!same) {
@@ -159,14 +154,13 @@ static int take_job(struct reconcile *r, uint16_t source, const struct job *job,
     entry->source = source;
     entry->generation = r->generations[source];
     if (job_is_finished(job) && (!same || !entry->recorded))
-        record(r, entry, object, template, template_len);
+        record(r, entry, object);
     else
         reconcile_evaluate(r, entry);
     return 0;
 }
 
-int reconcile_on_job(
-        struct reconcile *r, uint16_t source, const json_t *object, const char *template, size_t template_len) {
+int reconcile_on_job(struct reconcile *r, uint16_t source, const struct job_object *object) {
     struct error err = {0};
     struct job job;
     if (job_decode(object, r->settings.policy->prefix, &job, &err) < 0) {
@@ -174,13 +168,12 @@ int reconcile_on_job(
         reconcile_list_is_partial(r, source);
         return 0;
     }
-    int result = take_job(r, source, &job, object, template, template_len);
+    int result = take_job(r, source, &job, object);
     r->ports.wake(r->ports.arg);
     return result;
 }
 
-int reconcile_on_job_deleted(
-        struct reconcile *r, uint16_t source, const json_t *object, const char *template, size_t template_len) {
+int reconcile_on_job_deleted(struct reconcile *r, uint16_t source, const struct job_object *object) {
     struct error err = {0};
     struct job job;
     if (job_decode(object, r->settings.policy->prefix, &job, &err) < 0) {
@@ -193,7 +186,7 @@ int reconcile_on_job_deleted(
         r->ports.wake(r->ports.arg);
         return 0;
     }
-    struct run *run = evidence_of(r, &job, object, template, template_len);
+    struct run *run = evidence_of(r, &job, object);
     if (!run && !reconcile_is_dry(r) && !(entry && entry->recorded))
         return -1;
     if (!entry || entry->unlisted) {
@@ -266,6 +259,27 @@ void reconcile_note_deleted(
     recreated_note_deleted(&r->recreated, namespace, name, created_ms, deleted_ms);
 }
 
+/* -1: out of memory. */
+static int take_found(struct reconcile *r, uint16_t source, const json_t *body) {
+    const json_t *template = json_object_get(json_object_get(body, "spec"), "template");
+    char *text = template ? json_dumps(template, JSON_COMPACT) : NULL;
+    struct error err = {0};
+    struct job_object object;
+    struct job job;
+    if ((template && !text) || job_object_read(body, text, text ? strlen(text) : 0, &object, &err) < 0) {
+        free(text);
+        return -1;
+    }
+    int result = 0;
+    if (job_decode(&object, r->settings.policy->prefix, &job, &err) < 0)
+        decode_failed(&object, &err);
+    else
+        result = take_job(r, source, &job, &object);
+    job_object_finish(&object);
+    free(text);
+    return result;
+}
+
 /* The object there now may be the same Job, or another under its name. */
 static void on_found(struct reconcile *r, struct store_entry *entry, const json_t *body) {
     const json_t *metadata = json_object_get(body, "metadata");
@@ -317,19 +331,7 @@ static void on_found(struct reconcile *r, struct store_entry *entry, const json_
         reconcile_retry_or_give_up(r, entry, 0, "it has changed, and may no longer be selected");
         return;
     }
-    struct error err = {0};
-    struct job job;
-    json_t *template = json_object_get(json_object_get(body, "spec"), "template");
-    char *text = template ? json_dumps(template, JSON_COMPACT) : NULL;
-    int result = 0;
-    if (template && !text)
-        result = -1;
-    else if (job_decode(body, r->settings.policy->prefix, &job, &err) < 0)
-        decode_failed(body, &err);
-    else
-        result = take_job(r, entry->source, &job, body, text ? text : "", text ? strlen(text) : 0);
-    free(text);
-    if (result < 0) {
+    if (take_found(r, entry->source, body) < 0) {
         entry->look_first = true;
         reconcile_retry_or_give_up(r, entry, 0, "out of memory");
     }

@@ -215,19 +215,6 @@ static void unpack_extra(const struct interned *packed, struct job *job) {
     }
 }
 
-/* "a, b", cut where it gets long. Returns NULL when there are none. */
-static const char *join_finalizers(const json_t *list, char buf[STORE_TEXT_MAX]) {
-    size_t len = 0, index;
-    json_t *value;
-    json_array_foreach ((json_t *)list, index, value) {
-        const char *name = json_string_value(value);
-        if (!name || len >= STORE_TEXT_MAX)
-            continue;
-        len += (size_t)snprintf(buf + len, STORE_TEXT_MAX - len, "%s%s", len ? ", " : "", name);
-    }
-    return len ? buf : NULL;
-}
-
 static const char *extra_uid(const struct interned *packed) {
     struct job job = {.uid = NULL};
     unpack_extra(packed, &job);
@@ -255,7 +242,6 @@ bool store_key_is_of(const struct store_key *key, const struct store_entry *entr
 static int intern_all(
         struct store *store, const struct job *job, const char *name, bool times_fit, struct packed_job *packed) {
     struct packed_text bytes;
-    char finalizers[STORE_TEXT_MAX];
     struct job rest = *job;
     if (!store_key_of(job->uid).text)
         rest.uid = NULL;
@@ -263,8 +249,6 @@ static int intern_all(
         rest.resource_version = NULL;
     if (strcmp(name, job->name) == 0)
         rest.name = NULL;
-    if (job->finalizer_list)
-        rest.finalizers = join_finalizers(job->finalizer_list, finalizers);
     bytes.len = 0;
     add_text(&bytes, job->namespace);
     if (!(packed->namespace = intern_get(&store->texts, bytes.bytes, bytes.len)))

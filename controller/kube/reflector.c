@@ -176,12 +176,19 @@ static const char *text_at(const json_t *object, const char *key) {
 }
 
 /* -1: there was no memory for it. */
+static int hand_over(
+        struct reflector *r, enum reflector_change change, const json_t *object, const char *aside, size_t aside_len) {
+    const struct reflector_item item = {.json = object, .template = aside, .template_len = aside_len};
+    return r->handler.item(r->handler.arg, change, &item);
+}
+
+/* -1: there was no memory for it. */
 static int listed_item(struct reflector *r, const json_t *object, const char *aside, size_t aside_len) {
     const char *version = text_at(json_object_get(object, "metadata"), "resourceVersion");
     /* Of one object this is all there is to tell that it is one. */
     if (r->watch_path && (!version || replace_text(&r->resource_version, version, NULL) < 0))
         return version ? -1 : 0;
-    return r->handler.item(r->handler.arg, REFLECTOR_LISTED, object, aside, aside_len);
+    return hand_over(r, REFLECTOR_LISTED, object, aside, aside_len);
 }
 
 static int list_item(void *arg, const char *json, size_t len, const char *aside, size_t aside_len) {
@@ -253,9 +260,9 @@ static int watch_event(struct reflector *r, const json_t *frame, const char *asi
     }
     int result = 0;
     if (strcmp(type, "DELETED") == 0)
-        result = r->handler.item(r->handler.arg, REFLECTOR_DELETED, object, aside, aside_len);
+        result = hand_over(r, REFLECTOR_DELETED, object, aside, aside_len);
     else if (strcmp(type, "ADDED") == 0 || strcmp(type, "MODIFIED") == 0)
-        result = r->handler.item(r->handler.arg, REFLECTOR_CHANGED, object, aside, aside_len);
+        result = hand_over(r, REFLECTOR_CHANGED, object, aside, aside_len);
     else if (strcmp(type, "BOOKMARK") != 0)
         r->handler.unreadable(r->handler.arg, "a watch event of an unknown type");
     return result == 0 && version ? replace_text(&r->resource_version, version, NULL) : result;

@@ -26,6 +26,9 @@ void text_add_csv(struct strbuf *buf, const char *text);
 
 /* A JSON string with its quotes. What is not UTF-8 becomes U+FFFD. */
 void text_add_json(struct strbuf *buf, const char *text);
+/* The same with nothing escaped but what JSON demands, as jansson writes it: for programs. It must be UTF-8, and may
+ * have a NUL inside. */
+void text_add_json_exact(struct strbuf *buf, const char *text, size_t len);
 
 /* The next word of a list separated by commas or white space: NULL at the end, else its start, with ret_len. Advances
  * *at. */

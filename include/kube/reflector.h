@@ -46,16 +46,21 @@ struct reflector_failure {
     int64_t retry_in_ms; /* -1: gave up (list-only mode) */
 };
 
+struct reflector_item {
+    const json_t *json;   /* without spec.template and managedFields */
+    const char *template; /* the text of spec.template, "" when there is none */
+    size_t template_len;
+};
+
 /* All callbacks run on the loop, some of them within libcurl's: they may start requests and call reflector_resume, but
  * not destroy the reflector. Pointers are borrowed for the call. */
 struct reflector_handler {
     void *arg;
     /* A full list begins: what is not LISTED between this and complete() is gone. A list that fails begins anew. */
     void (*begin)(void *arg);
-    /* template: the text of spec.template, "" when there is none. -1: there was no memory for it. Then the list or
-     * watch ends there, and what could not be taken comes again after a backoff. */
-    int (*item)(
-            void *arg, enum reflector_change change, const json_t *object, const char *template, size_t template_len);
+    /* -1: there was no memory for it. Then the list or watch ends there, and what could not be taken comes again after
+     * a backoff. */
+    int (*item)(void *arg, enum reflector_change change, const struct reflector_item *item);
     /* An item that is not JSON a Kubernetes server would send. It is skipped. */
     void (*unreadable)(void *arg, const char *why);
     void (*complete)(void *arg);

@@ -68,16 +68,22 @@ static void fill_store(const struct scenario *s, struct store *store) {
 /* What one who knows all of the world as it is decides, as of so long ago. */
 static enum action decide(const struct scenario *s, const json_t *object, int64_t ago_ms) {
     struct error err = {0};
+    struct job_object read;
     struct job job;
     struct store store = {0};
-    if (job_decode(object, s->config->policy.prefix, &job, &err) < 0)
+    if (job_object_read(object, "", 0, &read, &err) < 0)
+        abort();
+    if (job_decode(&read, s->config->policy.prefix, &job, &err) < 0) {
+        job_object_finish(&read);
         return ACTION_KEEP;
+    }
     int64_t wall_ms = clock_wall_ms(), server_ms = fake_server_ms();
     fill_store(s, &store);
     struct guards guards = store_guards(&store, &job, NAMESPACE_UNKNOWN);
     struct decision decision =
             policy_decide(&s->config->policy, &job, &guards, (wall_ms < server_ms ? wall_ms : server_ms) - ago_ms);
     store_finish(&store);
+    job_object_finish(&read);
     return decision.action;
 }
 
