@@ -29,14 +29,40 @@ static size_t decode(const char *text, size_t len, uint32_t *ret_point) {
     return n;
 }
 
+/* How many bytes from here on are ASCII, eight at a time: most texts are nothing else. */
+static size_t count_ascii(const char *text, size_t len) {
+    size_t at = 0;
+    for (uint64_t word; len - at >= sizeof word; at += sizeof word) {
+        memcpy(&word, text + at, sizeof word);
+        if (word & UINT64_C(0x8080808080808080))
+            break;
+    }
+    return at;
+}
+
 bool text_is_utf8(const char *text, size_t len) {
     uint32_t point;
-    for (size_t at = 0, n; at < len; at += n) {
+    for (size_t at = count_ascii(text, len), n; at < len; at += n) {
         n = decode(text + at, len - at, &point);
         if (n == 0)
             return false;
     }
     return true;
+}
+
+void text_add_repaired(struct strbuf *buf, const char *text, size_t len) {
+    uint32_t point;
+    size_t done = 0;
+    for (size_t at = 0, n; at < len; at += n) {
+        n = decode(text + at, len - at, &point);
+        if (n > 0)
+            continue;
+        strbuf_add(buf, text + done, at - done);
+        strbuf_add_text(buf, "\xef\xbf\xbd");
+        n = 1;
+        done = at + 1;
+    }
+    strbuf_add(buf, text + done, len - done);
 }
 
 static bool is_unsafe(uint32_t point) {

@@ -658,6 +658,7 @@ void engine_config_changed(struct engine *e) {
         writer_set_retention(e->writer, e->config->retention_ms);
     reconcile_set_limits(e->reconcile, e->config->delete_qps, e->config->max_in_flight);
     announce_config_changed(e->announce);
+    feeds_config_changed(e->feeds);
     reconcile_policy_changed(e->reconcile);
 }
 
