@@ -69,7 +69,7 @@ const struct config_option config_options[] = {
         {"sexton", "renew-deadline", KIND_DURATION, "10s", LEASE_LEAST_MS, LEASE_MOST_MS, NULL, false,
                 AT(renew_deadline_ms), "how long the holder acts after a renewal; less than lease-duration"},
         {"sexton", "retry-period", KIND_DURATION, "2s", LEASE_LEAST_MS, LEASE_MOST_MS, NULL, false, AT(retry_period_ms),
-                "between two requests for the Lease; less than renew-deadline"},
+                "between two requests for the Lease while it is another's or they fail; less than renew-deadline"},
         {"sexton", "events", KIND_BOOL, "true", 0, 0, NULL, true, AT(events),
                 "write Kubernetes Events on Jobs that are kept for a reason, and on CronJobs whose Jobs were deleted"},
         {"sexton", "log-level", KIND_LOG_LEVEL, "info", 0, 0, NULL, true, AT(log_level), "the least level to log"},

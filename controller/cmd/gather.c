@@ -105,15 +105,10 @@ static int take_decoded(struct file_reader *reader, const json_t *json, const st
     if (!is_covered(reader->config, job.namespace))
         return 0;
     struct store *store = &reader->gathered->own;
-    struct job *copy = job_copy(&job, NULL);
-    if (!copy)
-        return error_nomem(reader->err);
     struct store_entry *entry = store_find(store, job.uid);
-    if (entry)
-        store_replace_job(store, entry, copy); /* the later document counts */
-    else if (!store_add(store, copy))
-        return error_nomem(reader->err);
-    return 0;
+    /* The later document counts. */
+    bool ok = entry ? store_replace_job(store, entry, &job) == 0 : store_add(store, &job) != NULL;
+    return ok ? 0 : error_nomem(reader->err);
 }
 
 static int take_job(struct file_reader *reader, const json_t *json) {

@@ -1,7 +1,6 @@
 #include "jobs/job.h"
 
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include "base/clock.h"
@@ -188,45 +187,6 @@ int job_decode(const struct job_object *object, const char *prefix, struct job *
     read_status(object, &job);
     *ret = job;
     return 0;
-}
-
-/* Every string of a Job, so that copying cannot forget one. */
-#define JOB_STRINGS 15
-static void list_strings(struct job *job, const char **fields[JOB_STRINGS]) {
-    const char **const all[JOB_STRINGS] = {&job->namespace, &job->name, &job->uid, &job->resource_version,
-            &job->owner_kind, &job->owner_name, &job->owner_uid, &job->owner_api, &job->hook, &job->finalizers,
-            &job->annotations.success.text, &job->annotations.failure.text, &job->annotations.hold.text,
-            &job->annotations.bad_key, &job->annotations.bad_value};
-    memcpy(fields, all, sizeof all);
-}
-
-/* A value that is not understood may be hundreds of kilobytes; this much of it tells what it was. */
-#define JOB_STRING_KEPT 256
-
-struct job *job_copy(const struct job *job, size_t *ret_bytes) {
-    struct job local = *job;
-    const char **fields[JOB_STRINGS];
-    list_strings(&local, fields);
-    size_t bytes = sizeof local;
-    for (size_t i = 0; i < JOB_STRINGS; i++)
-        bytes += *fields[i] ? strnlen(*fields[i], JOB_STRING_KEPT) + 1 : 0;
-    char *block = malloc(bytes);
-    if (!block)
-        return NULL;
-    char *at = block + sizeof local;
-    for (size_t i = 0; i < JOB_STRINGS; i++) {
-        if (!*fields[i])
-            continue;
-        size_t len = strnlen(*fields[i], JOB_STRING_KEPT);
-        memcpy(at, *fields[i], len);
-        at[len] = '\0';
-        *fields[i] = at;
-        at += len + 1;
-    }
-    memcpy(block, &local, sizeof local);
-    if (ret_bytes)
-        *ret_bytes = bytes;
-    return (struct job *)(void *)block;
 }
 
 bool job_is_finished(const struct job *job) {

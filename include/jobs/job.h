@@ -1,8 +1,8 @@
 /*
  * job: what is looked at of a Job, and how it is read from what came in.
  *
- * Plain data. job_decode makes a view whose strings are borrowed from the job_object; job_copy makes one that lives on
- * its own, in a single block of memory. Pure, any thread.
+ * Plain data, whose strings are borrowed: by job_decode from the job_object, by store_job (jobs/store.h) from the
+ * store. Pure, any thread.
  */
 #pragma once
 
@@ -39,9 +39,6 @@ struct job {
 /* Fails only when the Job cannot even be told apart (no namespace, name or uid): everything else that is wrong is a
  * doubt. prefix: the annotation prefix. object must outlive *ret, and stay where it is. */
 int job_decode(const struct job_object *object, const char *prefix, struct job *ret, struct error *err) must_check;
-
-/* NULL when out of memory. One free() releases it. ret_bytes: size of the block, may be NULL. */
-struct job *job_copy(const struct job *job, size_t *ret_bytes);
 
 bool job_is_finished(const struct job *job);
 /* Whether it belongs to a CronJob (of the group batch). */

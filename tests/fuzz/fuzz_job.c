@@ -1,6 +1,7 @@
 /*
  * Any bytes as a Job: JSON where they are some, else a Job made up of odd members as the bytes choose. Decoding,
- * deciding and taking evidence never crash, a copy is the same Job, and nothing that is in doubt is ever deleted.
+ * deciding and taking evidence never crash, the store gives back the same Job, and nothing that is in doubt is ever
+ * deleted.
  */
 #include <jansson.h>
 #include <stdbool.h>
@@ -15,6 +16,7 @@
 #include "jobs/evidence.h"
 #include "jobs/job.h"
 #include "jobs/policy.h"
+#include "jobs/store.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
@@ -25,7 +27,6 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
     } while (0)
 
 #define COUNT(array) (sizeof(array) / sizeof(array)[0])
-#define TEXT_KEPT 256 /* of each string, in a copy */
 
 /* ---- a Job from bytes that are no JSON ---- */
 
@@ -151,7 +152,7 @@ static json_t *make_job(struct bytes *bytes) {
 
 static void check_same_text(const char *a, const char *b) {
     ensure(!a == !b);
-    ensure(!a || (strncmp(a, b, TEXT_KEPT) == 0 && strlen(b) <= TEXT_KEPT));
+    ensure(!a || (strncmp(a, b, STORE_TEXT_MAX) == 0 && strlen(b) <= STORE_TEXT_MAX));
 }
 
 static void check_copy(const struct job *a, const struct job *b) {
@@ -172,7 +173,8 @@ static void check_copy(const struct job *a, const struct job *b) {
     check_same_text(a->annotations.bad_key, b->annotations.bad_key);
     check_same_text(a->annotations.bad_value, b->annotations.bad_value);
     ensure(a->finished_ms == b->finished_ms && a->spec_ttl_s == b->spec_ttl_s && a->outcome == b->outcome);
-    ensure(a->deletion_ms == b->deletion_ms && a->doubt == b->doubt);
+    ensure(a->deletion_ms == b->deletion_ms && a->doubt == b->doubt && a->created_ms == b->created_ms);
+    ensure(a->started_ms == b->started_ms && a->completion_ms == b->completion_ms);
 }
 
 static void check_job(const struct job *job) {
@@ -241,9 +243,7 @@ static void check_again(const json_t *json, const struct job *job) {
     if (again) {
         ensure(job_object_read(again, "", 0, &object, &err) == 0);
         ensure(job_decode(&object, "sexton.dev", &second, &err) == 0);
-        struct job *copy = job_copy(&second, NULL);
-        check_copy(job, copy);
-        free(copy);
+        check_copy(job, &second);
         job_object_finish(&object);
     }
     json_decref(again);
@@ -287,13 +287,17 @@ static void check_object(struct job_object *object, const struct job *job, const
     struct policy policy;
     policy_init(&policy);
     static const int64_t moments[] = {0, 1767323045000, 1767323045678, 1800000000000, 99999999999999};
-    struct job *copy = job_copy(job, NULL);
+    struct store store = {0};
+    struct store_view view;
+    const struct store_entry *entry = store_add(&store, job);
+    ensure(entry && store_find(&store, job->uid) == entry);
+    const struct job *copy = store_job(entry, &view);
     check_copy(job, copy);
     for (size_t i = 0; i < COUNT(moments); i++) {
         check_decision(&policy, job, moments[i]);
         check_decision(&policy, copy, moments[i]);
     }
-    free(copy);
+    store_finish(&store);
     /* What is left of the bytes, or a piece of the Job itself, stands for the template. */
     char *template = json_dumps(json_object_get(object->json, "spec"), 0);
     check_evidence(object, job, template ? template : "", template ? strlen(template) : 0);

@@ -23,6 +23,7 @@ static const struct {
         {"framer", suite_framer},
         {"skew", suite_skew},
         {"recreated", suite_recreated},
+        {"store", suite_store},
         {"reconcile", suite_reconcile},
         {"kubeconfig", suite_kubeconfig},
         {"credentials", suite_credentials},

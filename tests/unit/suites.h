@@ -27,6 +27,7 @@ Suite *suite_proto_encode(void);
 Suite *suite_reconcile(void);
 Suite *suite_recreated(void);
 Suite *suite_skew(void);
+Suite *suite_store(void);
 Suite *suite_store_faults(void);
 Suite *suite_store_stress(void);
 Suite *suite_writer(void);

@@ -361,13 +361,8 @@ START_TEST(a_terminating_job_remembers_what_it_waits_for) {
         snprintf(text, sizeof text, "{\"metadata\":{" IDENTITY ",%s}}", cases[i].more);
         struct job job;
         struct job_source *source = decode(text, &job);
-        struct job *copy = job_copy(&job, NULL);
+        ck_assert_pstr_eq(job.finalizers, cases[i].finalizers);
         job_source_destroy(source);
-        ck_assert_pstr_eq(copy->finalizers, cases[i].finalizers);
-        struct job *again = job_copy(copy, NULL);
-        free(copy);
-        ck_assert_pstr_eq(again->finalizers, cases[i].finalizers);
-        free(again);
     }
     /* Hundreds of them are cut. */
     json_t *list = json_array();
@@ -378,9 +373,7 @@ START_TEST(a_terminating_job_remembers_what_it_waits_for) {
     struct job_source *source = job_source_create(json, "");
     struct job job;
     ck_assert_int_eq(job_decode(&source->object, "sexton.dev", &job, NULL), 0);
-    struct job *copy = job_copy(&job, NULL);
-    ck_assert_uint_lt(strlen(copy->finalizers), 256);
-    free(copy);
+    ck_assert_uint_lt(strlen(job.finalizers), 256);
     job_source_destroy(source);
 }
 END_TEST
@@ -397,67 +390,6 @@ START_TEST(a_finish_in_the_future_is_read_as_it_is) {
 }
 END_TEST
 
-START_TEST(a_copy_lives_on_its_own) {
-    struct job job;
-    struct job_source *source =
-            decode("{\"metadata\":{" IDENTITY ",\"annotations\":{\"sexton.dev/hold\":\"true\","
-                   "\"sexton.dev/ttl-after-success\":\"1d\",\"sexton.dev/ttl-after-failure\":\"rubbish\"},"
-                   "\"ownerReferences\":[{\"apiVersion\":\"batch/"
-                   "v1beta1\",\"kind\":\"CronJob\",\"name\":\"nightly\",\"uid\":\"c-1\"}]},"
-                   "\"spec\":{\"ttlSecondsAfterFinished\":30},\"status\":{\"conditions\":[" FAILED "]}}",
-                    &job);
-    size_t bytes = 0;
-    struct job *copy = job_copy(&job, &bytes);
-    ck_assert_ptr_nonnull(copy);
-    ck_assert_uint_gt(bytes, sizeof job);
-    ck_assert_uint_lt(bytes, sizeof job + 200);
-    job_source_destroy(source);
-    ck_assert_str_eq(copy->namespace, "ml");
-    ck_assert_str_eq(copy->name, "train");
-    ck_assert_str_eq(copy->uid, "u-1");
-    ck_assert_str_eq(copy->resource_version, "77");
-    ck_assert_str_eq(copy->owner_kind, "CronJob");
-    ck_assert_str_eq(copy->owner_name, "nightly");
-    ck_assert_str_eq(copy->owner_uid, "c-1");
-    ck_assert_str_eq(copy->annotations.success.text, "1d");
-    ck_assert_str_eq(copy->annotations.failure.text, "rubbish");
-    ck_assert_str_eq(copy->annotations.hold.text, "true");
-    ck_assert_str_eq(copy->annotations.bad_key, "ttl-after-failure");
-    ck_assert_str_eq(copy->annotations.bad_value, "rubbish");
-    ck_assert_int_eq(copy->finished_ms, FINISHED_MS);
-    ck_assert_int_eq(copy->outcome, OUTCOME_FAILED);
-    ck_assert_int_eq(copy->spec_ttl_s, 30);
-    free(copy);
-    source = decode("{" META "}", &job);
-    copy = job_copy(&job, NULL);
-    ck_assert_ptr_null(copy->owner_kind);
-    ck_assert_ptr_null(copy->annotations.bad_key);
-    job_source_destroy(source);
-    free(copy);
-}
-END_TEST
-
-START_TEST(a_copy_stays_small_whatever_the_annotation_is) {
-    size_t n = 300u << 10;
-    char *value = malloc(n + 1);
-    memset(value, 'x', n);
-    value[n] = '\0';
-    json_t *json = json_pack("{s:{s:s,s:s,s:s,s:{s:s}}}", "metadata", "name", "a", "namespace", "b", "uid", "c",
-            "annotations", "sexton.dev/hold", value);
-    struct job_source *source = job_source_create(json, "");
-    struct job job;
-    ck_assert_int_eq(job_decode(&source->object, "sexton.dev", &job, NULL), 0);
-    size_t bytes = 0;
-    struct job *copy = job_copy(&job, &bytes);
-    ck_assert_uint_lt(bytes, 1500);
-    ck_assert_int_eq(copy->annotations.hold.state, ANNOTATION_INVALID);
-    ck_assert_int_eq(strncmp(copy->annotations.bad_value, "xxxxxxxx", 8), 0);
-    free(copy);
-    job_source_destroy(source);
-    free(value);
-}
-END_TEST
-
 Suite *suite_job(void) {
     Suite *suite = suite_create("job");
     TCase *tcase = tcase_create("job");
@@ -467,8 +399,7 @@ Suite *suite_job(void) {
             &the_largest_ttl_of_the_api_is_taken, &a_job_that_cannot_be_told_apart_is_an_error,
             &the_controlling_owner_counts_then_the_cronjob, &owners_that_contradict_the_api_are_doubted,
             &a_hook_is_known_by_its_annotation_whatever_its_value, &a_terminating_job_remembers_what_it_waits_for,
-            &a_finish_in_the_future_is_read_as_it_is, &a_copy_lives_on_its_own,
-            &a_copy_stays_small_whatever_the_annotation_is};
+            &a_finish_in_the_future_is_read_as_it_is};
     for (size_t i = 0; i < COUNT(all); i++)
         tcase_add_test(tcase, *all[i]);
     suite_add_tcase(suite, tcase);
