@@ -50,8 +50,7 @@ static void add_update_run(struct strbuf *sql) {
             finished, sqlite_run_columns + 1);
 }
 
-/* Whether a column tells how a Job ended. SQLite writes each index anew that has a column which is set, though it stays
- * what it was, and nearly all have one of these: until the end they are not set. */
+/* Whether a column tells how a Job ended. Indexes have these: until the end they are not set. */
 static bool is_of_end(const char *column) {
     return strcmp(column, "delete_cause") == 0 || strcmp(column, "deleted_at") == 0;
 }
