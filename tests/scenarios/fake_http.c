@@ -352,7 +352,7 @@ void fake_http_head(struct http_transfer *t, const struct fake_answer *answer) {
     t->result.answered_ms = clock_mono_ms();
     bool was = fake_set_in_program(true);
     if (t->on_head)
-        t->on_head(t->arg, answer->status, "application/json");
+        t->on_head(t->arg, answer->status, answer->content_type ? answer->content_type : "application/json");
     fake_in_program = was;
 }
 
