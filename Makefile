@@ -119,10 +119,10 @@ $(BUILD)/torture: $(BUILD)/tests/torture/main.o $(BUILD)/tests/torture/paths.o $
 	$(CC) $(ALL_CFLAGS) -rdynamic $^ $(EXTRA_LDFLAGS) $(LIBS) -o $@
 
 # The same three, but for machines of which there are several.
-$(BUILD)/sim: $(SIMULATION:%.c=$(BUILD)/%.o) $(filter-out $(SCENARIO_FAKES:%=$(BUILD)/%),$(OBJECTS))
+$(BUILD)/sim: $(SIMULATION:%.c=$(BUILD)/%.o) $(PROTOBUF:%.c=$(BUILD)/%.o) $(filter-out $(SCENARIO_FAKES:%=$(BUILD)/%),$(OBJECTS))
 	$(CC) $(ALL_CFLAGS) $^ $(EXTRA_LDFLAGS) $(filter-out -lev -lcurl,$(LIBS)) -o $@
 
-$(BUILD)/integration: $(INTEGRATION:%.c=$(BUILD)/%.o) $(OBJECTS)
+$(BUILD)/integration: $(INTEGRATION:%.c=$(BUILD)/%.o) $(PROTOBUF:%.c=$(BUILD)/%.o) $(OBJECTS)
 	$(CC) $(ALL_CFLAGS) $^ $(EXTRA_LDFLAGS) $(LIBS) $$(pkg-config --libs check) -o $@
 
 # Preloaded by tests. Never with a sanitizer of its own: it comes before theirs.

@@ -41,7 +41,7 @@ void answer_object(
         const struct scenario *s, struct http_transfer *t, const struct fake_answer *answer, json_t *object) {
     encoding_head(s, t, answer);
     if (fake_http_is_open(t))
-        encoding_object(s, t, object);
+        encoding_object(s, t, object, SIZE_MAX);
     if (fake_http_is_open(t))
         fake_http_end(t);
 }
@@ -100,6 +100,15 @@ static json_t *echo_of(struct scenario *s, const struct http_transfer *t, const 
     return object;
 }
 
+/* answer STATUS cut=BYTES list rv=V: the beginning of a list, and no end yet. */
+static void answer_beginning(
+        struct scenario *s, struct http_transfer *t, const struct fake_answer *answer, const struct words *words) {
+    json_t *list = object_list(s, "JobList", words_value(words, "rv"), words_value(words, "continue"));
+    encoding_head(s, t, answer);
+    encoding_object(s, t, list, (size_t)words_number(s, words_value(words, "cut")));
+    json_decref(list);
+}
+
 void step_answer(struct scenario *s, const struct words *words) {
     if (words_have(words, "all")) {
         words_need(s, words, 3, "METHOD STATUS");
@@ -111,7 +120,9 @@ void step_answer(struct scenario *s, const struct words *words) {
     int what = 2;
     while (what < words->n && strchr(words->word[what], '='))
         what++;
-    if (words->body)
+    if (words_value(words, "cut"))
+        answer_beginning(s, t, &answer, words);
+    else if (words->body)
         answer_text(t, &answer, words->body);
     else if (words_have(words, "list"))
         answer_list(s, t, &answer, words_value(words, "rv"), words_value(words, "continue"));

@@ -55,7 +55,7 @@ static void complete_object(json_t *object) {
         json_object_set_new(object, "apiVersion", json_string(strcmp(kind, "Status") == 0 ? "v1" : "batch/v1"));
 }
 
-void encoding_object(const struct scenario *s, struct http_transfer *t, json_t *object) {
+void encoding_object(const struct scenario *s, struct http_transfer *t, json_t *object, size_t most) {
     struct proto_encoder enc = {0};
     size_t len = 0;
     char *data;
@@ -66,7 +66,7 @@ void encoding_object(const struct scenario *s, struct http_transfer *t, json_t *
         data = json_dumps(object, JSON_COMPACT);
         len = strlen(data);
     }
-    send_data(s, t, &enc, data, len);
+    send_data(s, t, &enc, data, len < most ? len : most);
 }
 
 void encoding_event(const struct scenario *s, struct http_transfer *t, const char *type, json_t *object) {

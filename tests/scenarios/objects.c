@@ -7,10 +7,13 @@
 
 #define TEXT_MAX 1024
 
-/* "now", "-1h", "+5m" (by the API server's clock), or RFC 3339 as it is. In whole seconds, as Kubernetes has them. */
+/* "now", "-1h", "+5m" (by the API server's clock), "none", or RFC 3339 as it is. In whole seconds, as Kubernetes has
+ * them. */
 static json_t *time_of(const struct scenario *s, const char *text) {
     char buf[TIMESTAMP_TEXT_MAX];
     int64_t ms = fake_server_ms();
+    if (strcmp(text, "none") == 0)
+        return json_null();
     if (*text == '-' || *text == '+')
         ms += words_duration_ms(s, text);
     else if (strcmp(text, "now") != 0)

@@ -131,9 +131,9 @@ struct http_transfer *answer_current(const struct scenario *s);
 /* ---- encoding.c ---- */
 
 bool encoding_is_protobuf(const struct scenario *s, const struct http_transfer *t);
-/* The head of an answer in that encoding, and the pieces that follow it. Borrow their objects. */
+/* The head of an answer in that encoding, and what follows it. Borrow their objects. most: only so many bytes of it. */
 void encoding_head(const struct scenario *s, struct http_transfer *t, const struct fake_answer *answer);
-void encoding_object(const struct scenario *s, struct http_transfer *t, json_t *object);
+void encoding_object(const struct scenario *s, struct http_transfer *t, json_t *object, size_t most);
 void encoding_event(const struct scenario *s, struct http_transfer *t, const char *type, json_t *object);
 
 /* ---- words.c ---- */
