@@ -28,7 +28,7 @@ SIM_LIBS := -lmicrohttpd -ljansson -lpthread
 SOURCES  := $(sort $(wildcard controller/*/*.c))
 OBJECTS  := $(SOURCES:%.c=$(BUILD)/%.o)
 SIM      := $(sort $(wildcard tests/kubesim/sim_*.c))
-PROTOBUF := tests/protobuf/schema.c tests/protobuf/encode.c
+PROTOBUF := tests/protobuf/schema.c tests/protobuf/encode.c tests/protobuf/decode.c
 UNIT     := $(sort $(wildcard tests/unit/*.c))
 SCENARIOS := $(sort $(wildcard tests/scenarios/*.c))
 SIMULATION := $(sort $(wildcard tests/sim/*.c))
