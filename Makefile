@@ -29,6 +29,7 @@ SOURCES  := $(sort $(wildcard controller/*/*.c))
 OBJECTS  := $(SOURCES:%.c=$(BUILD)/%.o)
 SIM      := $(sort $(wildcard tests/kubesim/sim_*.c))
 PROTOBUF := tests/protobuf/schema.c tests/protobuf/encode.c tests/protobuf/decode.c
+TELL     := tests/protobuf/tell.c
 UNIT     := $(sort $(wildcard tests/unit/*.c))
 SCENARIOS := $(sort $(wildcard tests/scenarios/*.c))
 SIMULATION := $(sort $(wildcard tests/sim/*.c))
@@ -99,7 +100,7 @@ $(BUILD)/h2front: $(BUILD)/tests/kubesim/h2front.o
 $(BUILD)/proto-encode: $(BUILD)/tests/protobuf/convert.o $(PROTOBUF:%.c=$(BUILD)/%.o)
 	$(CC) $(ALL_CFLAGS) $^ $(EXTRA_LDFLAGS) -ljansson -o $@
 
-$(BUILD)/unit: $(UNIT:%.c=$(BUILD)/%.o) $(PROTOBUF:%.c=$(BUILD)/%.o) $(OBJECTS)
+$(BUILD)/unit: $(UNIT:%.c=$(BUILD)/%.o) $(PROTOBUF:%.c=$(BUILD)/%.o) $(TELL:%.c=$(BUILD)/%.o) $(OBJECTS)
 	$(CC) $(ALL_CFLAGS) $^ $(EXTRA_LDFLAGS) $(LIBS) $$(pkg-config --libs check) -o $@
 
 # The network and the loop are replaced at link time.
@@ -129,10 +130,10 @@ $(BUILD)/shim-%.so: tests/shims/%.c tests/shims/clock.h | packages-build
 	@mkdir -p $(@D)
 	$(CC) -std=gnu17 -D_GNU_SOURCE $(WARNINGS) -O2 -g -fPIC -shared $< -o $@
 
-$(BUILD)/replay-%: $(BUILD)/tests/fuzz/fuzz_%.o $(BUILD)/tests/fuzz/replay.o $(OBJECTS)
+$(BUILD)/replay-%: $(BUILD)/tests/fuzz/fuzz_%.o $(BUILD)/tests/fuzz/replay.o $(TELL:%.c=$(BUILD)/%.o) $(OBJECTS)
 	$(CC) $(ALL_CFLAGS) $^ $(EXTRA_LDFLAGS) $(LIBS) -o $@
 
-$(BUILD)/fuzz-%: $(BUILD)/tests/fuzz/fuzz_%.o $(OBJECTS)
+$(BUILD)/fuzz-%: $(BUILD)/tests/fuzz/fuzz_%.o $(TELL:%.c=$(BUILD)/%.o) $(OBJECTS)
 	$(CC) $(ALL_CFLAGS) -fsanitize=fuzzer $^ $(EXTRA_LDFLAGS) $(LIBS) -o $@
 
 demo: packages-build ## build, and show the main job on a simulated cluster

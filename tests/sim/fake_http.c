@@ -94,6 +94,12 @@ void http_set_user_timeout(struct http *http, enum http_lane lane, int64_t timeo
     http->patience_ms[lane] = timeout_ms;
 }
 
+void http_set_pool(struct http *http, enum http_lane lane, int connections) {
+    (void)http;
+    (void)lane;
+    (void)connections;
+}
+
 int http_status(const struct http_transfer *t) {
     return t->result.status;
 }
