@@ -29,14 +29,40 @@ static size_t decode(const char *text, size_t len, uint32_t *ret_point) {
     return n;
 }
 
+/* How many bytes from here on are ASCII, eight at a time: most texts are nothing else. */
+static size_t count_ascii(const char *text, size_t len) {
+    size_t at = 0;
+    for (uint64_t word; len - at >= sizeof word; at += sizeof word) {
+        memcpy(&word, text + at, sizeof word);
+        if (word & UINT64_C(0x8080808080808080))
+            break;
+    }
+    return at;
+}
+
 bool text_is_utf8(const char *text, size_t len) {
     uint32_t point;
-    for (size_t at = 0, n; at < len; at += n) {
+    for (size_t at = count_ascii(text, len), n; at < len; at += n) {
         n = decode(text + at, len - at, &point);
         if (n == 0)
             return false;
     }
     return true;
+}
+
+void text_add_repaired(struct strbuf *buf, const char *text, size_t len) {
+    uint32_t point;
+    size_t done = 0;
+    for (size_t at = 0, n; at < len; at += n) {
+        n = decode(text + at, len - at, &point);
+        if (n > 0)
+            continue;
+        strbuf_add(buf, text + done, at - done);
+        strbuf_add_text(buf, "\xef\xbf\xbd");
+        n = 1;
+        done = at + 1;
+    }
+    strbuf_add(buf, text + done, len - done);
 }
 
 static bool is_unsafe(uint32_t point) {
@@ -45,9 +71,23 @@ static bool is_unsafe(uint32_t point) {
            point == 0xfeff;
 }
 
+/* How many of the first max bytes are ASCII that is shown as it is: most texts are nothing else. */
+static size_t plain_run(const char *text, size_t max, char not_this) {
+    size_t n = 0;
+    while (n < max && text[n] >= 0x20 && text[n] < 0x7f && text[n] != '\\' && text[n] != not_this)
+        n++;
+    return n;
+}
+
 void text_add_escaped(struct strbuf *buf, const char *text, size_t max) {
     size_t len = strlen(text), shown = 0;
     for (size_t at = 0; at < len; shown++) {
+        size_t plain = plain_run(text + at, max - shown, '\\');
+        strbuf_add(buf, text + at, plain);
+        at += plain;
+        shown += plain;
+        if (at == len)
+            return;
         if (shown == max) {
             strbuf_add_text(buf, "...");
             return;
@@ -100,6 +140,11 @@ void text_add_json(struct strbuf *buf, const char *text) {
     strbuf_add_char(buf, '"');
     for (size_t at = 0; at < len;) {
         uint32_t point;
+        size_t plain = plain_run(text + at, len - at, '"');
+        strbuf_add(buf, text + at, plain);
+        at += plain;
+        if (at == len)
+            break;
         size_t n = decode(text + at, len - at, &point);
         if (n == 0) {
             strbuf_add_text(buf, "\xef\xbf\xbd");

@@ -25,6 +25,7 @@
 #define SKEW_OVER_MS 2500
 #define PASS_ATTEMPTS 3
 #define PASS_STORE_GRACE_MS 30000 /* one pass: a register that cannot be written for this long ends it */
+#define POOL_BESIDE 8             /* connections for Events and looks beside the deletions */
 #define HOST_MAX 64               /* of a host name in the holder's identity */
 
 /* A DELETE or GET under way. */
@@ -56,6 +57,7 @@ struct engine {
 
     struct loop_timer *timer, *stop_timer, *store_timer;
     struct discovered discovered;
+    struct skew_lessons lessons; /* of the lease's renewals */
     bool started;
     bool store_is_open;         /* or none is needed */
     struct error store_failure; /* ERROR_NONE: it can be written */
@@ -305,6 +307,12 @@ static void on_lease_released(void *arg) {
         e->handler.finished(e->handler.arg, e->why.kind != ERROR_NONE ? &e->why : NULL);
 }
 
+/* Each renewal tells what time it is at the API server, and some moments tell more of it than others. */
+static int64_t plan_renewal(void *arg, int64_t by_ms) {
+    struct engine *e = arg;
+    return skew_ask_at(&e->lessons, reconcile_skew(e->reconcile), clock_mono_ms(), by_ms);
+}
+
 const char *engine_lease_namespace(const struct config *config, const struct kube_config *kube_config) {
     if (*config->lease_namespace)
         return config->lease_namespace;
@@ -330,7 +338,8 @@ static int create_lease(struct engine *e, struct error *err) {
             .changed = on_lease_changed,
             .taken = on_lease_taken,
             .failed = on_lease_failed,
-            .released = on_lease_released};
+            .released = on_lease_released,
+            .plan = plan_renewal};
     /* What left in time must not arrive when another may hold the lease, should the network keep it back so long. */
     int64_t slack_ms = config->lease_duration_ms - config->renew_deadline_ms;
     if (slack_ms < HTTP_TCP_USER_TIMEOUT_MS)
@@ -524,6 +533,11 @@ static int create_announce(struct engine *e, struct error *err) {
     return e->announce ? 0 : -1;
 }
 
+/* One connection for each deletion under way, and some for what is asked beside. */
+static void set_pool(struct engine *e) {
+    client_set_pool(e->client, (int)e->config->max_in_flight + POOL_BESIDE);
+}
+
 static int build(struct engine *e, struct error *err) {
     const struct config *config = e->config;
     take_evidence_settings(e);
@@ -563,6 +577,7 @@ static int build(struct engine *e, struct error *err) {
             !(e->client = client_create(e->loop, e->kube_config, &client_handler, err)))
         return -1;
     const struct feeds_settings feeds_settings = {.config = config, .reconcile = e->reconcile, .one_pass = e->one_pass};
+    set_pool(e);
     if (create_announce(e, err) < 0 || !(e->feeds = feeds_create(e->loop, &feeds_settings, &feeds_handler, err)))
         return -1;
     const struct permissions_settings rights = {
@@ -657,7 +672,9 @@ void engine_config_changed(struct engine *e) {
     if (e->writer)
         writer_set_retention(e->writer, e->config->retention_ms);
     reconcile_set_limits(e->reconcile, e->config->delete_qps, e->config->max_in_flight);
+    set_pool(e);
     announce_config_changed(e->announce);
+    feeds_config_changed(e->feeds);
     reconcile_policy_changed(e->reconcile);
 }
 

@@ -153,18 +153,7 @@ static int take_object(struct file_reader *reader, const json_t *object) {
  * readable to say whose Job is kept. */
 static int salvage(struct file_reader *reader, const char *json, size_t len, const struct error *why) {
     struct strbuf clean = STRBUF_INIT(FRAMER_ITEM_MAX * 3);
-    for (size_t i = 0; i < len;) {
-        size_t n = 1;
-        while (n < 4 && i + n < len && !text_is_utf8(json + i, n))
-            n++;
-        if (!text_is_utf8(json + i, n)) {
-            strbuf_add_text(&clean, "\xef\xbf\xbd");
-            i++;
-            continue;
-        }
-        strbuf_add(&clean, json + i, n);
-        i += n;
-    }
+    text_add_repaired(&clean, json, len);
     struct error err = {0};
     bool whole = !strbuf_failed(&clean);
     json_t *object = whole ? json_read(strbuf_text(&clean), clean.len, JSON_ALLOW_NUL, NULL, &err) : NULL;

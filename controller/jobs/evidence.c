@@ -90,7 +90,7 @@ static char *take_images(const struct job_object *object, const json_t *template
     add_images(&column, json_object_get(spec, "initContainers"));
     add_images(&column, json_object_get(spec, "containers"));
     for (size_t i = 0; i < object->n_images; i++)
-        add_image(&column, object->images[i], strlen(object->images[i]));
+        add_image(&column, object->images[i].text, object->images[i].len);
     return take_column(&column, ']', ok);
 }
 

@@ -12,6 +12,8 @@
 
 /* Well-formed UTF-8 as of RFC 3629: no overlong forms, no surrogates. */
 bool text_is_utf8(const char *text, size_t len);
+/* Append text with each byte that is not of well-formed UTF-8 as U+FFFD: what Go writes into JSON in its place. */
+void text_add_repaired(struct strbuf *buf, const char *text, size_t len);
 
 /* Append text with control characters (C0, DEL, C1, line and paragraph separators, and the bidirectional overrides that
  * can make a terminal show a lie) written as \n, \t, \xNN or \uNNNN, a backslash as \\, and bytes that are not UTF-8 as

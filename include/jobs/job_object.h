@@ -41,6 +41,11 @@ struct job_pair {
     size_t value_len;  /* greater than strlen(value) where it has a NUL inside */
 };
 
+struct job_text {
+    const char *text;
+    size_t len; /* greater than strlen(text) where it has a NUL inside */
+};
+
 /* Strings here and in conditions are NULL where they are absent, not text, or have a NUL inside. */
 struct job_owner {
     const char *api_version, *kind, *name, *uid;
@@ -76,7 +81,7 @@ struct job_object {
     unsigned oddities; /* of enum job_oddity */
 
     /* Of the Pod template, one or the other. */
-    const char *const *images; /* of its init containers, then of its containers */
+    const struct job_text *images; /* of its init containers, then of its containers */
     size_t n_images;
     const char *template; /* its text; NULL or "": absent */
     size_t template_len;

@@ -37,6 +37,9 @@ static const struct {
         {"store_stress", suite_store_stress},
         {"claim", suite_claim},
         {"writer", suite_writer},
+        {"proto_encode", suite_proto_encode},
+        {"protobuf", suite_protobuf},
+        {"protostream", suite_protostream},
         {"cmd_history", suite_cmd_history},
 };
 #define SUITES (sizeof suites / sizeof suites[0])
