@@ -115,7 +115,7 @@ $(BUILD)/torture-scenarios: $(BUILD)/tests/torture/scenarios.o $(BUILD)/tests/to
 		$(filter-out $(SCENARIO_FAKES:%=$(BUILD)/%),$(OBJECTS))
 	$(CC) $(ALL_CFLAGS) -rdynamic $^ $(EXTRA_LDFLAGS) $(filter-out -lev -lcurl,$(LIBS)) $$(pkg-config --libs check) -o $@
 
-$(BUILD)/torture: $(BUILD)/tests/torture/main.o $(BUILD)/tests/torture/paths.o $(BUILD)/tests/torture/alloc.o $(OBJECTS)
+$(BUILD)/torture: $(BUILD)/tests/torture/main.o $(BUILD)/tests/torture/paths.o $(BUILD)/tests/torture/alloc.o $(TELL:%.c=$(BUILD)/%.o) $(OBJECTS)
 	$(CC) $(ALL_CFLAGS) -rdynamic $^ $(EXTRA_LDFLAGS) $(LIBS) -o $@
 
 # The same three, but for machines of which there are several.
