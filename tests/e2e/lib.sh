@@ -19,7 +19,11 @@ readonly E2E_ROOT
 SEXTON=${SEXTON:-build/sexton}
 [[ $SEXTON == /* ]] || SEXTON=$E2E_ROOT/$SEXTON
 readonly SEXTON
+PROTO_ENCODE=${PROTO_ENCODE:-$E2E_ROOT/build/proto-encode}
 readonly E2E_USERS=(admin sexton twin reader nobody)
+# How Jobs come: protobuf, or, for the sake of their manifests, json
+ENCODING=${ENCODING:-protobuf}
+readonly ENCODING
 E2E_PARALLEL=${E2E_PARALLEL:-16} # requests that a bulk helper has in flight
 
 # ---------------------------------------------------------------- small things
@@ -337,6 +341,10 @@ api() {
 	curl -sS --fail-with-body --max-time 60 --cacert "$E2E/tls/ca.crt" --cert "$E2E/tls/admin.crt" --key "$E2E/tls/admin.key" \
 		-X "$1" "${body[@]}" "$API$2"
 }
+# As admin, what a GET answers to who accepts only that type
+api_as() {
+	curl -sS --max-time 60 --cacert "$E2E/tls/ca.crt" --cert "$E2E/tls/admin.crt" --key "$E2E/tls/admin.key" -H "Accept: $1" "$API$2"
+}
 api_quiet() { api "$@" >/dev/null 2>&1; }
 api_merge() { api PATCH "$1" "$2" application/merge-patch+json; }
 
@@ -515,8 +523,10 @@ sexton_dir() { echo "${SEXTON_DIR:-$SCENARIO_DIR}"; }
 sexton_user() { echo "${SEXTON_AS:-sexton}"; }
 sexton_kubeconfig() { kubeconfig_of "${SEXTON_VIA:-$(sexton_user)}"; }
 
-# config_write [SEXTON-LINES [POLICY-LINES [OTHER-LINES]]]
+# config_write [SEXTON-LINES [POLICY-LINES [HISTORY-LINES]]]
 config_write() {
+	local history=${3:-}
+	[[ $ENCODING != json || $history == *manifest* ]] || history+=$'\nmanifest = true'
 	cat >"$(sexton_dir)/config.ini" <<-C
 		[sexton]
 		${1:-delete-qps = 0}
@@ -525,7 +535,7 @@ config_write() {
 		${2:-ttl-after-success = 0s}
 		[history]
 		store = sqlite:$(sexton_dir)/history.db
-		${3:-}
+		$history
 	C
 }
 # sexton COMMAND [ARGS...]: with the scenario's configuration, as the user named by SEXTON_AS (default: sexton)

@@ -28,6 +28,7 @@ struct sim_options {
     const char *loads[SIM_MAX_LOADS];
     size_t load_count;
     bool demo;
+    bool no_protobuf; /* whoever asks for it gets JSON */
     int64_t jobs;
     int64_t job_bytes;
     int64_t namespaces;
@@ -62,6 +63,7 @@ struct sim {
     struct sim_world *world;   /* NULL without a demo */
     struct sim_watch *watches; /* all that are open */
     int64_t bytes_sent;        /* of bodies */
+    int64_t protobuf_sent;     /* answers that were protobuf */
 };
 
 /* Locked. Waits for a change, or until until_ms on the monotonic clock. */
