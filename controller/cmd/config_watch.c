@@ -35,7 +35,7 @@ struct config_watch {
     char *path;
     int fd; /* inotify's; -1: there is none */
     struct loop_reader *reader;
-    struct loop_timer *settle, *poll;
+    struct loop_timer *settle, *poll, *rest;
     int folder, target; /* watch descriptors: where the name is, and where the links lead; -1: none */
     char target_name[NAME_MAX + 1];
     bool writing; /* somebody has written, and not closed it yet */
@@ -140,6 +140,11 @@ static void on_readable(void *arg, int fd) {
     struct config_watch *w = arg;
     _Alignas(struct inotify_event) char buffer[4096];
     ssize_t len;
+    /* Another file in the folder may be written to all the time, such as a register: not a wake-up for each write. What
+     * overflows meanwhile is an event, too. */
+    loop_reader_destroy(w->reader);
+    w->reader = NULL;
+    loop_timer_start(w->rest, CONFIG_WATCH_REST_MS);
     for (int i = 0; i < READS_MAX && (len = read(fd, buffer, sizeof buffer)) > 0; i++) {
         for (const char *at = buffer; at < buffer + len;) {
             const struct inotify_event *event = (const void *)at;
@@ -147,6 +152,12 @@ static void on_readable(void *arg, int fd) {
             at += sizeof *event + event->len;
         }
     }
+}
+
+/* Without memory for it, changes are seen late. */
+static void on_rested(void *arg) {
+    struct config_watch *w = arg;
+    w->reader = loop_reader_create(w->loop, w->fd, on_readable, w, NULL);
 }
 
 static void start_inotify(struct config_watch *w) {
@@ -223,7 +234,8 @@ struct config_watch *config_watch_create(
     content_init(&w->seen);
     content_init(&w->candidate);
     if (!(w->settle = loop_timer_create(loop, on_settled, w, err)) ||
-            !(w->poll = loop_timer_create(loop, on_poll, w, err))) {
+            !(w->poll = loop_timer_create(loop, on_poll, w, err)) ||
+            !(w->rest = loop_timer_create(loop, on_rested, w, err))) {
         config_watch_destroy(w);
         return NULL;
     }
@@ -257,6 +269,7 @@ void config_watch_destroy(struct config_watch *w) {
     loop_reader_destroy(w->reader);
     loop_timer_destroy(w->settle);
     loop_timer_destroy(w->poll);
+    loop_timer_destroy(w->rest);
     if (w->fd >= 0)
         close(w->fd);
     strbuf_finish(&w->seen.bytes);
