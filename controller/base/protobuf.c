@@ -243,23 +243,28 @@ static bool ends_here(const struct protobuf_reader *r) {
     return r->state == AT_TAG && r->shift == 0 && r->depth > 0 && r->levels[r->depth - 1].end == r->offset;
 }
 
+/* A tag, a number or a length. */
+static int take_number(struct protobuf_reader *r, const char **at, const char *end, struct error *err) {
+    uint64_t value = 0;
+    int result = take_varint(r, at, end, &value, err);
+    if (result <= 0)
+        return result;
+    return r->state == AT_NUMBER   ? tell_number(r, value, err)
+           : r->state == AT_LENGTH ? start_value(r, value, err)
+                                   : start_field(r, value, err);
+}
+
 static int take(struct protobuf_reader *r, const char **at, const char *end, struct error *err) {
-    uint64_t value;
-    int result;
     switch (r->state) {
     case AT_TAG:
         if (ends_here(r))
             return close_message(r, err);
         if (r->depth == 0)
             return broken(r, "something follows its end", err);
-        result = take_varint(r, at, end, &value, err);
-        return result > 0 ? start_field(r, value, err) : result;
+        return take_number(r, at, end, err);
     case AT_NUMBER:
-        result = take_varint(r, at, end, &value, err);
-        return result > 0 ? tell_number(r, value, err) : result;
     case AT_LENGTH:
-        result = take_varint(r, at, end, &value, err);
-        return result > 0 ? start_value(r, value, err) : result;
+        return take_number(r, at, end, err);
     case IN_TEXT:
         return take_text(r, at, end, err);
     case SKIPPING:
