@@ -53,18 +53,25 @@ void reconcile_tell_durable(const struct reconcile *r, const struct history_requ
 
 /* ---- what goes to the register ---- */
 
+#define MARK_FIRST 14695981039346656037u
+
+static uint64_t mark_add(uint64_t mark, const void *data, size_t len) {
+    for (const unsigned char *at = data; len; at++, len--)
+        mark = (mark ^ *at) * 1099511628211u;
+    return mark;
+}
+
 uint64_t reconcile_mark_of_text(const char *text) {
-    uint64_t hash = 14695981039346656037u;
-    for (; *text; text++)
-        hash = (hash ^ (unsigned char)*text) * 1099511628211u;
-    return hash ? hash : 1;
+    uint64_t mark = mark_add(MARK_FIRST, text, strlen(text));
+    return mark ? mark : 1;
 }
 
 static uint64_t mark_of(const struct run_policy *policy) {
-    char text[256];
-    snprintf(text, sizeof text, "%d %lld %lld %s %s", policy->state, (long long)policy->ttl_ms,
-            (long long)policy->due_at_ms, policy->rule, policy->source);
-    return reconcile_mark_of_text(text);
+    const int64_t numbers[] = {policy->state, policy->ttl_ms, policy->due_at_ms};
+    uint64_t mark = mark_add(MARK_FIRST, numbers, sizeof numbers);
+    mark = mark_add(mark, policy->rule, strlen(policy->rule) + 1);
+    mark = mark_add(mark, policy->source, strlen(policy->source));
+    return mark ? mark : 1;
 }
 
 bool reconcile_submit(struct reconcile *r, enum history_op op, const struct store_entry *entry, struct run *run,
