@@ -55,22 +55,25 @@ void reconcile_tell_durable(const struct reconcile *r, const struct history_requ
 
 #define MARK_FIRST 14695981039346656037u
 
-static uint64_t mark_add(uint64_t mark, const void *data, size_t len) {
-    for (const unsigned char *at = data; len; at++, len--)
-        mark = (mark ^ *at) * 1099511628211u;
+static uint64_t mark_add(uint64_t mark, uint64_t number) {
+    return (mark ^ number) * 1099511628211u;
+}
+
+static uint64_t mark_add_text(uint64_t mark, const char *text) {
+    for (; *text; text++)
+        mark = mark_add(mark, (unsigned char)*text);
     return mark;
 }
 
 uint64_t reconcile_mark_of_text(const char *text) {
-    uint64_t mark = mark_add(MARK_FIRST, text, strlen(text));
+    uint64_t mark = mark_add_text(MARK_FIRST, text);
     return mark ? mark : 1;
 }
 
 static uint64_t mark_of(const struct run_policy *policy) {
-    const int64_t numbers[] = {policy->state, policy->ttl_ms, policy->due_at_ms};
-    uint64_t mark = mark_add(MARK_FIRST, numbers, sizeof numbers);
-    mark = mark_add(mark, policy->rule, strlen(policy->rule) + 1);
-    mark = mark_add(mark, policy->source, strlen(policy->source));
+    uint64_t mark = mark_add(mark_add(MARK_FIRST, policy->state), (uint64_t)policy->ttl_ms);
+    mark = mark_add_text(mark_add(mark, (uint64_t)policy->due_at_ms), policy->rule);
+    mark = mark_add_text(mark_add(mark, ' '), policy->source);
     return mark ? mark : 1;
 }
 

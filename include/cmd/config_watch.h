@@ -17,7 +17,7 @@
 
 #define CONFIG_WATCH_SETTLE_MS 250
 #define CONFIG_WATCH_GONE_MS 2000
-#define CONFIG_WATCH_REST_MS 100 /* between two looks at what happened in the folder */
+#define CONFIG_WATCH_REST_MS 100      /* between two looks at what happened in the folder */
 #define CONFIG_WATCH_WRITING_MS 10000 /* for who writes slowly; then what is there counts */
 #define CONFIG_WATCH_POLL_MS 30000
 
