@@ -11,7 +11,7 @@ drain() {
 	cpu_api=$(cpu_ns "$(part_pid kube-apiserver)") cpu_etcd=$(cpu_ns "$(part_pid etcd)")
 	began=$(now_us)
 	"start_$1"
-	if [[ -n ${3:-} ]]; then sleep "$3"; else drain_wait; fi
+	if [[ -n ${3:-} ]]; then sleep "$3"; else drain_wait "$2"; fi
 	if alive "$BENCH_PID"; then
 		cpu_own=$(cpu_ns "$BENCH_PID") rss=$(rss_peak_kb "$BENCH_PID")
 	else
@@ -19,23 +19,28 @@ drain() {
 	fi
 	cpu_api=$(($(cpu_ns "$(part_pid kube-apiserver)") - cpu_api)) cpu_etcd=$(($(cpu_ns "$(part_pid etcd)") - cpu_etcd))
 	stop_contender
-	[[ -n ${3:-} ]] || expect_eq "Jobs left" 0 "$(jobs_count)"
+	[[ -n ${3:-} || $1 == native* ]] || expect_eq "Jobs left" 0 "$(jobs_count)"
 	drain_tell "$1" "$2" "${3:-null}" "$began" "{\"own\":$cpu_own,\"apiserver\":$cpu_api,\"etcd\":$cpu_etcd}" "$rss" | result drain
 	rm -r "$SCENARIO_DIR"
 }
-# The audit log stands still when all is done. It is asked for its size, so that nothing is taken from who is measured.
-drain_wait() {
+# The audit log stands still when all is done. It is asked for its size first, so that little is taken from who is measured.
+# The native controller is done with a Job when its DELETE is answered: the garbage collector that lets it go is not run.
+drain_wait() { # drain_wait SIZE
 	local end=$((SECONDS + BENCH_LIMIT_S)) size last=-1 still=0
 	while [[ $SECONDS -lt $end ]]; do
 		sleep 0.5
 		size=$(stat -c %s "$E2E/log/audit.log")
 		still=$((size == last ? still + 1 : 0))
 		last=$size
-		[[ $BENCH_USER != twin ]] || alive "$BENCH_PID" || return 0
-		[[ $BENCH_USER == twin || $still -lt 3 || $(jobs_count) != 0 ]] || return 0
+		if [[ $still -ge 3 ]] || ! alive "$BENCH_PID"; then
+			[[ $(drained) -lt $1 ]] || return 0
+			alive "$BENCH_PID" || break
+			still=0
+		fi
 	done
-	fail "$BENCH_USER did not get done in $BENCH_LIMIT_S s: $(tail -n 3 "$SCENARIO_DIR"/*.log)"
+	fail "$BENCH_USER did not get done: $(tail -qn 3 "$SCENARIO_DIR"/*.log "$E2E/log/native.log" 2>/dev/null)"
 }
+drained() { audit_since | grep -F "\"username\":\"$BENCH_USER\"" | grep -F '"verb":"delete"' | grep -F '"stage":"ResponseComplete"' | grep -cF '"code":200' || true; }
 # All that there is to say comes from the audit log's microseconds: from the first DELETE received to the last one answered.
 drain_tell() {
 	audit_since | grep -F "\"username\":\"$BENCH_USER\"" | grep -F '"stage":"ResponseComplete"' | jq -nR --arg contender "$1" --argjson jobs "$2" --argjson window "$3" --argjson began "$4" \
@@ -83,13 +88,15 @@ part_drain() {
 single() {
 	local line i name gone
 	bench_begin
+	[[ $1 != native_defaults ]] || collector_start
+	[[ $1 != native_lifted ]] || collector_start "${LIFTED[@]}"
 	"start_$1"
 	bench_names "$2" "single" | jobs_make
 	wait_until 30 "$1 to watch" audit_watches "$BENCH_USER" jobs
 	mkfifo "$SCENARIO_DIR/gone" "$SCENARIO_DIR/finish" "$SCENARIO_DIR/finished"
 	curl -sSN --cacert "$E2E/tls/ca.crt" -H "Authorization: Bearer $(token_of admin)" \
-		"$API/apis/batch/v1/jobs?watch=1&resourceVersion=$(api GET '/apis/batch/v1/jobs?limit=1' | jq -r .metadata.resourceVersion)" 2>/dev/null |
-		grep --line-buffered -o '^{"type":"DELETED"' >"$SCENARIO_DIR/gone" &
+		"$API/apis/batch/v1/jobs?watch=1&resourceVersion=$(api GET '/apis/batch/v1/jobs?limit=1' | jq -r .metadata.resourceVersion)" 2>/dev/null \
+		> >(grep --line-buffered -o '^{"type":"DELETED"' >"$SCENARIO_DIR/gone") &
 	WATCH_PID=$!
 	client admin -i <"$SCENARIO_DIR/finish" >"$SCENARIO_DIR/finished" &
 	exec 7>"$SCENARIO_DIR/finish" 8<"$SCENARIO_DIR/finished" 9<"$SCENARIO_DIR/gone"
@@ -104,19 +111,23 @@ single() {
 	done < <(bench_names "$2" "single")
 	exec 7>&- 8<&- 9<&-
 	stop_contender
+	part_stop collector
 	watch_stop
 	single_tell "$1" "$i" | result latency
-	tail -n 1 "$E2E/results/latency" | jq -r '"  \(.contender): p50 \(.p50_ms) ms, p99 \(.p99_ms) ms"' >&2
+	tail -n 1 "$E2E/results/latency" | jq -r '"  \(.contender): p50 \(.gone.p50_ms) ms, p99 \(.gone.p99_ms) ms"' >&2
 	rm -r "$SCENARIO_DIR"
 }
-# From the answer to the patch that finishes the Job to the answer to the DELETE
+# From the answer to the patch that finishes the Job to the answer to its DELETE; and to the answer to the last request
+# about it, which is another one where the DELETE was in the foreground.
 single_tell() {
 	audit_filter admin 'select(.verb == "patch" and .objectRef.subresource == "status" and .stage == "ResponseComplete") | [.objectRef.name, (.stageTimestamp | us)] | @tsv' |
 		sort >"$SCENARIO_DIR/finished.tsv"
-	audit_deletes "$BENCH_USER" | awk -F '\t' -v OFS='\t' '$4 == 200 {print $8, $6}' | sort >"$SCENARIO_DIR/deleted.tsv"
-	join -t $'\t' "$SCENARIO_DIR/finished.tsv" "$SCENARIO_DIR/deleted.tsv" | awk -F '\t' '{print ($3 - $2) / 1000}' | sort -n |
-		jq -nc --arg contender "$1" --argjson count "$2" '[inputs] | {contender: $contender, finished: $count, jobs: length, p50_ms: .[(length - 1) * 0.5 | floor],
-			p90_ms: .[(length - 1) * 0.9 | floor], p99_ms: .[(length - 1) * 0.99 | floor], max_ms: .[-1]}'
+	audit_filter "$BENCH_USER" 'select((.verb == "delete" or .verb == "patch") and .objectRef.resource == "jobs" and .stage == "ResponseComplete" and .responseStatus.code == 200) |
+		[.objectRef.name, .verb, (.stageTimestamp | us)] | @tsv' |
+		awk -F '\t' -v OFS='\t' '$2 == "delete" {answered[$1] = $3} {last[$1] = $3} END {for (name in answered) print name, answered[name], last[name]}' | sort >"$SCENARIO_DIR/deleted.tsv"
+	join -t $'\t' "$SCENARIO_DIR/finished.tsv" "$SCENARIO_DIR/deleted.tsv" | jq -nRc --arg contender "$1" --argjson count "$2" 'def percentiles: sort | {p50_ms: .[(length - 1) * 0.5 | floor],
+		p90_ms: .[(length - 1) * 0.9 | floor], p99_ms: .[(length - 1) * 0.99 | floor], max_ms: .[-1]};
+		[inputs | split("\t") | map(tonumber? // .)] | {contender: $contender, finished: $count, jobs: length, answered: (map((.[2] - .[1]) / 1000) | percentiles), gone: (map((.[3] - .[1]) / 1000) | percentiles)}'
 }
 
 part_latency() {

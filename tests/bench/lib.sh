@@ -19,7 +19,7 @@ now_us() { echo "${EPOCHREALTIME/[.,]/}"; }
 # ---------------------------------------------------------------- processes
 
 # CPU ns of all threads so far, and how often they gave the CPU away, which is to wait
-cpu_ns() { cat "/proc/$1/task/"*/schedstat 2>/dev/null | awk '{n += $1} END {printf "%d", n}'; }
+cpu_ns() { cat "/proc/$1/task/"*/schedstat 2>/dev/null | awk '{n += $1} END {printf "%.0f", n}'; }
 switches() { cat "/proc/$1/task/"*/status 2>/dev/null | awk '/^voluntary_ctxt_switches/ {n += $2} END {print n + 0}'; }
 user_sys_cs() { # of a running process: user and system CPU, in 1/100 s
 	local stat tick
@@ -153,16 +153,22 @@ start_sexton() { # start_sexton SEXTON-LINES
 	sexton_spawn run
 	BENCH_PID=$SEXTON_PID BENCH_USER=sexton
 }
-start_native() { # start_native OPTIONS...
-	local insecure=() gates=()
+manager_start() { # manager_start NAME OPTIONS...: a kube-controller-manager, for what its options say
+	local name=$1 port insecure=() gates=()
+	shift
 	[[ $E2E_MINOR -ge 24 ]] || insecure=(--port=0)
 	[[ $E2E_MINOR -ge 21 ]] || gates=(--feature-gates=TTLAfterFinished=true)
-	wait_until 10 "port $KCM_PORT to be free" port_free "$KCM_PORT"
-	part_spawn native "$E2E_ASSETS/kube-controller-manager" --kubeconfig="$(kubeconfig_of native)" --leader-elect=false \
-		--bind-address=127.0.0.1 --secure-port="$KCM_PORT" --cert-dir="$E2E/kcm-certs" "${insecure[@]}" "${gates[@]}" \
-		--controllers=ttl-after-finished "$@"
+	port=$(free_ports 1)
+	part_spawn "$name" "$E2E_ASSETS/kube-controller-manager" --kubeconfig="$(kubeconfig_of native)" --leader-elect=false \
+		--bind-address=127.0.0.1 --secure-port="$port" --cert-dir="$E2E/kcm-certs" "${insecure[@]}" "${gates[@]}" "$@"
+}
+start_native() { # start_native OPTIONS...
+	manager_start native --controllers=ttl-after-finished "$@"
 	BENCH_PID=$(part_pid native) BENCH_USER=native
 }
+# The native controller deletes in the foreground: it is for the garbage collector to let a Job go. That is a process of
+# its own here, so that what the other one takes can be told.
+collector_start() { manager_start collector --controllers=garbagecollector "$@"; }
 start_bare() {
 	"$BENCH_CLIENT" -n "$BENCH_IN_FLIGHT" "$API_PORT" "$E2E/tls/ca.crt" "$E2E/tls/twin.token" <"$SCENARIO_DIR/deletes" >"$SCENARIO_DIR/bare.json" &
 	BENCH_PID=$! BENCH_USER=twin
@@ -174,9 +180,9 @@ start_bare_watching() { # with a watch of Jobs open beside it, as every controll
 start_sexton_unlimited() { start_sexton 'delete-qps = 0'; }
 start_sexton_defaults() { start_sexton '; all as it comes'; }
 start_native_defaults() { start_native; }
-start_native_lifted() { start_native --kube-api-qps=5000 --kube-api-burst=10000; }
-start_native_workers() { start_native_lifted_with --concurrent-ttl-after-finished-syncs="$BENCH_IN_FLIGHT"; }
-start_native_lifted_with() { start_native --kube-api-qps=5000 --kube-api-burst=10000 "$@"; }
+readonly LIFTED=(--kube-api-qps=5000 --kube-api-burst=10000)
+start_native_lifted() { start_native "${LIFTED[@]}"; }
+start_native_workers() { start_native "${LIFTED[@]}" --concurrent-ttl-after-finished-syncs="$BENCH_IN_FLIGHT"; }
 start_waiting() { start_sexton 'annotation-prefix = wait.test'; } # Jobs are on record, and not due
 stop_contender() {
 	case $BENCH_USER in
