@@ -29,6 +29,7 @@ SIM_LIBS := -lmicrohttpd -ljansson -lpthread
 SOURCES  := $(sort $(wildcard controller/*/*.c))
 OBJECTS  := $(SOURCES:%.c=$(BUILD)/%.o)
 SIM      := $(sort $(wildcard tests/kubesim/sim_*.c))
+PROTOBUF := tests/protobuf/schema.c tests/protobuf/encode.c
 UNIT     := $(sort $(wildcard tests/unit/*.c))
 SCENARIOS := $(sort $(wildcard tests/scenarios/*.c))
 SIMULATION := $(sort $(wildcard tests/sim/*.c))
@@ -91,24 +92,29 @@ $(BUILD)/%.o: %.c $(BUILD)/flags | packages-build
 $(BUILD)/sexton: $(BUILD)/controller/main.o $(OBJECTS)
 	$(CC) $(ALL_CFLAGS) $^ $(EXTRA_LDFLAGS) $(LIBS) -o $@
 
-$(BUILD)/kubesim: $(SIM:%.c=$(BUILD)/%.o)
+$(BUILD)/kubesim: $(SIM:%.c=$(BUILD)/%.o) $(PROTOBUF:%.c=$(BUILD)/%.o)
 	$(CC) $(ALL_CFLAGS) $^ $(EXTRA_LDFLAGS) $(SIM_LIBS) -o $@
 
 $(BUILD)/h2front: $(BUILD)/tests/kubesim/h2front.o
 	$(CC) $(ALL_CFLAGS) $^ $(EXTRA_LDFLAGS) -lnghttp2 -lssl -lcrypto -lcurl -lpthread -o $@
 
-$(BUILD)/unit: $(UNIT:%.c=$(BUILD)/%.o) $(OBJECTS)
+# JSON as a real API server's protobuf.
+$(BUILD)/proto-encode: $(BUILD)/tests/protobuf/convert.o $(PROTOBUF:%.c=$(BUILD)/%.o)
+	$(CC) $(ALL_CFLAGS) $^ $(EXTRA_LDFLAGS) -ljansson -o $@
+
+$(BUILD)/unit: $(UNIT:%.c=$(BUILD)/%.o) $(PROTOBUF:%.c=$(BUILD)/%.o) $(OBJECTS)
 	$(CC) $(ALL_CFLAGS) $^ $(EXTRA_LDFLAGS) $(LIBS) $$(pkg-config --libs check) -o $@
 
 # The network and the loop are replaced at link time.
 SCENARIO_FAKES := controller/base/loop.o controller/kube/http.o controller/history/writer.o
-$(BUILD)/scenarios: $(SCENARIOS:%.c=$(BUILD)/%.o) $(filter-out $(SCENARIO_FAKES:%=$(BUILD)/%),$(OBJECTS))
+$(BUILD)/scenarios: $(SCENARIOS:%.c=$(BUILD)/%.o) $(PROTOBUF:%.c=$(BUILD)/%.o) $(filter-out $(SCENARIO_FAKES:%=$(BUILD)/%),$(OBJECTS))
 	$(CC) $(ALL_CFLAGS) $^ $(EXTRA_LDFLAGS) $(filter-out -lev -lcurl,$(LIBS)) $$(pkg-config --libs check) -o $@
 
 # The malloc family is replaced at link time, for all libraries. Not with clang's sanitizers, which are linked in.
 $(BUILD)/tests/torture/alloc.o: ALL_CFLAGS += $(if $(findstring fsanitize,$(CFLAGS)),-fno-sanitize=all -DALLOC_ASAN)
 $(BUILD)/torture-scenarios: $(BUILD)/tests/torture/scenarios.o $(BUILD)/tests/torture/alloc.o \
-		$(filter-out %/main.o,$(SCENARIOS:%.c=$(BUILD)/%.o)) $(filter-out $(SCENARIO_FAKES:%=$(BUILD)/%),$(OBJECTS))
+		$(filter-out %/main.o,$(SCENARIOS:%.c=$(BUILD)/%.o)) $(PROTOBUF:%.c=$(BUILD)/%.o) \
+		$(filter-out $(SCENARIO_FAKES:%=$(BUILD)/%),$(OBJECTS))
 	$(CC) $(ALL_CFLAGS) -rdynamic $^ $(EXTRA_LDFLAGS) $(filter-out -lev -lcurl,$(LIBS)) $$(pkg-config --libs check) -o $@
 
 $(BUILD)/torture: $(BUILD)/tests/torture/main.o $(BUILD)/tests/torture/paths.o $(BUILD)/tests/torture/alloc.o $(OBJECTS)
@@ -189,7 +195,7 @@ coverage: packages-check ## line coverage of controller/, from the tests of 'mak
 $(BUILD)/e2e-proxy: $(BUILD)/tests/e2e/proxy.o
 	$(CC) $(ALL_CFLAGS) $^ $(EXTRA_LDFLAGS) -o $@
 
-e2e: packages-e2e all $(BUILD)/e2e-proxy $(BUILD)/shim-clock.so ## tests on a real kube-apiserver and etcd
+e2e: packages-e2e all $(BUILD)/e2e-proxy $(BUILD)/proto-encode $(BUILD)/shim-clock.so ## tests on a real kube-apiserver and etcd
 	tests/e2e/run
 
 soak: packages-check ## what takes minutes: 100,000 Jobs, silent peers and failing requests by the clock on the wall

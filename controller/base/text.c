@@ -29,14 +29,40 @@ static size_t decode(const char *text, size_t len, uint32_t *ret_point) {
     return n;
 }
 
+/* How many bytes from here on are ASCII, eight at a time: most texts are nothing else. */
+static size_t count_ascii(const char *text, size_t len) {
+    size_t at = 0;
+    for (uint64_t word; len - at >= sizeof word; at += sizeof word) {
+        memcpy(&word, text + at, sizeof word);
+        if (word & UINT64_C(0x8080808080808080))
+            break;
+    }
+    return at;
+}
+
 bool text_is_utf8(const char *text, size_t len) {
     uint32_t point;
-    for (size_t at = 0, n; at < len; at += n) {
+    for (size_t at = count_ascii(text, len), n; at < len; at += n) {
         n = decode(text + at, len - at, &point);
         if (n == 0)
             return false;
     }
     return true;
+}
+
+void text_add_repaired(struct strbuf *buf, const char *text, size_t len) {
+    uint32_t point;
+    size_t done = 0;
+    for (size_t at = 0, n; at < len; at += n) {
+        n = decode(text + at, len - at, &point);
+        if (n > 0)
+            continue;
+        strbuf_add(buf, text + done, at - done);
+        strbuf_add_text(buf, "\xef\xbf\xbd");
+        n = 1;
+        done = at + 1;
+    }
+    strbuf_add(buf, text + done, len - done);
 }
 
 static bool is_unsafe(uint32_t point) {
@@ -118,6 +144,31 @@ void text_add_json(struct strbuf *buf, const char *text) {
         }
         at += n;
     }
+    strbuf_add_char(buf, '"');
+}
+
+static void add_json_escape(struct strbuf *buf, unsigned char c) {
+    static const char letters[] = "btnvfr"; /* from 8 on; JSON has no \\v */
+    if (c == '"' || c == '\\')
+        strbuf_add_format(buf, "\\%c", c);
+    else if (c >= 8 && c <= 13 && c != 11)
+        strbuf_add_format(buf, "\\%c", letters[c - 8]);
+    else
+        strbuf_add_format(buf, "\\u%04X", c);
+}
+
+void text_add_json_exact(struct strbuf *buf, const char *text, size_t len) {
+    size_t done = 0;
+    strbuf_add_char(buf, '"');
+    for (size_t at = 0; at < len; at++) {
+        unsigned char c = (unsigned char)text[at];
+        if (c >= 0x20 && c != '"' && c != '\\')
+            continue;
+        strbuf_add(buf, text + done, at - done);
+        add_json_escape(buf, c);
+        done = at + 1;
+    }
+    strbuf_add(buf, text + done, len - done);
     strbuf_add_char(buf, '"');
 }
 

@@ -181,8 +181,12 @@ static void on_timer(void *arg) {
         a->later[i] = a->later[--a->n_later];
         const struct store_entry *entry = store_find(a->settings.store, later.uid);
         const struct decision decision = {.action = ACTION_KEEP, .reason = later.reason, .due_ms = DUE_NEVER};
-        if (entry && !entry->ghost && !is_silent(a) && is_still_so(a, entry->job, later.reason))
-            tell_of_job(a, entry->job, &decision);
+        if (!entry || entry->ghost || is_silent(a))
+            continue;
+        struct store_view view;
+        const struct job *job = store_job(entry, &view);
+        if (is_still_so(a, job, later.reason))
+            tell_of_job(a, job, &decision);
     }
     start_timer(a);
 }

@@ -56,6 +56,7 @@ struct engine {
 
     struct loop_timer *timer, *stop_timer, *store_timer;
     struct discovered discovered;
+    struct skew_lessons lessons; /* of the lease's renewals */
     bool started;
     bool store_is_open;         /* or none is needed */
     struct error store_failure; /* ERROR_NONE: it can be written */
@@ -305,6 +306,12 @@ static void on_lease_released(void *arg) {
         e->handler.finished(e->handler.arg, e->why.kind != ERROR_NONE ? &e->why : NULL);
 }
 
+/* Each renewal tells what time it is at the API server, and some moments tell more of it than others. */
+static int64_t plan_renewal(void *arg, int64_t by_ms) {
+    struct engine *e = arg;
+    return skew_ask_at(&e->lessons, reconcile_skew(e->reconcile), clock_mono_ms(), by_ms);
+}
+
 const char *engine_lease_namespace(const struct config *config, const struct kube_config *kube_config) {
     if (*config->lease_namespace)
         return config->lease_namespace;
@@ -330,7 +337,8 @@ static int create_lease(struct engine *e, struct error *err) {
             .changed = on_lease_changed,
             .taken = on_lease_taken,
             .failed = on_lease_failed,
-            .released = on_lease_released};
+            .released = on_lease_released,
+            .plan = plan_renewal};
     /* What left in time must not arrive when another may hold the lease, should the network keep it back so long. */
     int64_t slack_ms = config->lease_duration_ms - config->renew_deadline_ms;
     if (slack_ms < HTTP_TCP_USER_TIMEOUT_MS)
@@ -658,6 +666,7 @@ void engine_config_changed(struct engine *e) {
         writer_set_retention(e->writer, e->config->retention_ms);
     reconcile_set_limits(e->reconcile, e->config->delete_qps, e->config->max_in_flight);
     announce_config_changed(e->announce);
+    feeds_config_changed(e->feeds);
     reconcile_policy_changed(e->reconcile);
 }
 

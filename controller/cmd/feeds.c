@@ -7,6 +7,7 @@
 #include "base/log.h"
 #include "base/strbuf.h"
 #include "base/text.h"
+#include "jobs/job_object_protobuf.h"
 
 #define PASS_ATTEMPTS 3
 #define TELL_AGAIN_MS \
@@ -149,19 +150,34 @@ static void on_catch_up_over(void *arg) {
     }
 }
 
-static int feed_item(
-        void *arg, enum reflector_change change, const json_t *object, const char *template, size_t template_len) {
+static int take_object(struct feed *feed, enum reflector_change change, const struct job_object *object) {
+    struct reconcile *r = feed->source->owner->settings.reconcile;
+    return change == REFLECTOR_DELETED ? reconcile_on_job_deleted(r, feed->source->index, object)
+                                       : reconcile_on_job(r, feed->source->index, object);
+}
+
+/* -1: there was no memory for it. */
+static int take_job(struct feed *feed, enum reflector_change change, const struct reflector_item *item) {
+    struct error err = {0};
+    struct job_object object;
+    if (item->decoded)
+        return take_object(feed, change, item->decoded);
+    if (job_object_read(item->json, item->template, item->template_len, &object, &err) < 0)
+        return -1;
+    int result = take_object(feed, change, &object);
+    job_object_finish(&object);
+    return result;
+}
+
+static int feed_item(void *arg, enum reflector_change change, const struct reflector_item *item) {
     struct feed *feed = arg;
-    struct feeds *f = feed->source->owner;
     switch (feed->kind) {
     case KIND_NAMESPACES:
-        return take_namespace(feed, change, object);
+        return take_namespace(feed, change, item->json);
     case KIND_CRONJOBS:
-        return take_cronjob(feed, change, object);
+        return take_cronjob(feed, change, item->json);
     case KIND_JOBS:
-        if (change == REFLECTOR_DELETED)
-            return reconcile_on_job_deleted(f->settings.reconcile, feed->source->index, object, template, template_len);
-        return reconcile_on_job(f->settings.reconcile, feed->source->index, object, template, template_len);
+        return take_job(feed, change, item);
     case KINDS:
         break;
     }
@@ -286,6 +302,11 @@ static void add_paths(const struct feed *feed, struct strbuf *path, struct strbu
     strbuf_add_text(path, kind_names[feed->kind]);
 }
 
+/* A manifest needs the whole Pod template, of which nothing but the images is read in protobuf. */
+static const struct protobuf_codec *codec_of_jobs(const struct feeds *f) {
+    return f->settings.config->manifest ? NULL : &job_protobuf_codec;
+}
+
 static int create_feed(struct source *source, enum kind kind, struct error *err) {
     struct feeds *f = source->owner;
     struct feed *feed = &source->feeds[kind];
@@ -298,6 +319,7 @@ static int create_feed(struct source *source, enum kind kind, struct error *err)
     const struct reflector_settings settings = {.path = strbuf_text(&path),
             .watch_path = watch_path.len ? strbuf_text(&watch_path) : NULL,
             .query = strbuf_text(&query),
+            .codec = kind == KIND_JOBS ? codec_of_jobs(f) : NULL,
             .list_only = f->settings.one_pass,
             .attempts = PASS_ATTEMPTS};
     const struct reflector_handler handler = {.arg = feed,
@@ -418,6 +440,14 @@ static struct health_feed tell_of(const struct feed *feed, int64_t for_ms) {
             .namespace = feed->source->namespace,
             .why = feed->why && feed->failed ? feed->why : "",
             .for_ms = for_ms};
+}
+
+void feeds_config_changed(struct feeds *f) {
+    for (size_t i = 0; f->client && i < f->n_sources; i++) {
+        struct reflector *reflector = f->sources[i].feeds[KIND_JOBS].reflector;
+        if (reflector_set_codec(reflector, codec_of_jobs(f)))
+            reflector_relist(reflector);
+    }
 }
 
 static void tell_feed_health(const struct feed *feed, struct health_facts *facts) {

@@ -97,24 +97,28 @@ static int add_unreadable(struct file_reader *reader, const json_t *object, cons
     return 0;
 }
 
-static int take_job(struct file_reader *reader, const json_t *object) {
+static int take_decoded(struct file_reader *reader, const json_t *json, const struct job_object *object) {
     struct error why = {0};
     struct job job;
-    reader->jobs++;
     if (job_decode(object, reader->config->policy.prefix, &job, &why) < 0)
-        return add_unreadable(reader, object, why.text);
+        return add_unreadable(reader, json, why.text);
     if (!is_covered(reader->config, job.namespace))
         return 0;
     struct store *store = &reader->gathered->own;
-    struct job *copy = job_copy(&job, NULL);
-    if (!copy)
-        return error_nomem(reader->err);
     struct store_entry *entry = store_find(store, job.uid);
-    if (entry)
-        store_replace_job(store, entry, copy); /* the later document counts */
-    else if (!store_add(store, copy))
-        return error_nomem(reader->err);
-    return 0;
+    /* The later document counts. */
+    bool ok = entry ? store_replace_job(store, entry, &job) == 0 : store_add(store, &job) != NULL;
+    return ok ? 0 : error_nomem(reader->err);
+}
+
+static int take_job(struct file_reader *reader, const json_t *json) {
+    struct job_object object;
+    reader->jobs++;
+    if (job_object_read(json, "", 0, &object, reader->err) < 0)
+        return -1;
+    int result = take_decoded(reader, json, &object);
+    job_object_finish(&object);
+    return result;
 }
 
 static int take_other(struct file_reader *reader, const char *kind) {
@@ -149,18 +153,7 @@ static int take_object(struct file_reader *reader, const json_t *object) {
  * readable to say whose Job is kept. */
 static int salvage(struct file_reader *reader, const char *json, size_t len, const struct error *why) {
     struct strbuf clean = STRBUF_INIT(FRAMER_ITEM_MAX * 3);
-    for (size_t i = 0; i < len;) {
-        size_t n = 1;
-        while (n < 4 && i + n < len && !text_is_utf8(json + i, n))
-            n++;
-        if (!text_is_utf8(json + i, n)) {
-            strbuf_add_text(&clean, "\xef\xbf\xbd");
-            i++;
-            continue;
-        }
-        strbuf_add(&clean, json + i, n);
-        i += n;
-    }
+    text_add_repaired(&clean, json, len);
     struct error err = {0};
     bool whole = !strbuf_failed(&clean);
     json_t *object = whole ? json_read(strbuf_text(&clean), clean.len, JSON_ALLOW_NUL, NULL, &err) : NULL;

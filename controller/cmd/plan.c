@@ -76,18 +76,24 @@ static int compare_rows(const void *a, const void *b) {
     return order ? order : strcmp(x->name, y->name);
 }
 
-static struct plan_row *make_rows(const struct plan_command *c, int64_t now_ms, size_t *ret_n, struct error *err) {
+/* ret_views: what the rows' Jobs are borrowed from, to be freed after them. */
+static struct plan_row *make_rows(
+        const struct plan_command *c, int64_t now_ms, struct store_view **ret_views, size_t *ret_n, struct error *err) {
     const struct gathered *g = &c->gathered;
-    size_t n = HASH_COUNT(g->store->entries), at = 0;
+    size_t n = store_count(g->store), at = 0;
+    struct store_view *views = calloc(n + 1, sizeof *views);
     for (const struct gather_unreadable *u = g->unreadable; u; u = u->next)
         n++;
     struct plan_row *rows = calloc(n + 1, sizeof *rows);
-    if (!rows) {
+    if (!views || !rows) {
+        free(views);
+        free(rows);
         error_nomem(err);
         return NULL;
     }
-    for (const struct store_entry *entry = g->store->entries; entry; entry = entry->hh.next) {
-        const struct job *job = entry->job;
+    struct hashset_cursor cursor = {0};
+    for (const struct store_entry *entry; (entry = store_next(g->store, &cursor));) {
+        const struct job *job = store_job(entry, &views[at]);
         struct guards guards = store_guards(g->store, job, g->missing_namespace);
         if (g->recreated)
             guards.recreated = recreated_count(g->recreated, job->namespace, job->name, job->created_ms);
@@ -102,6 +108,7 @@ static struct plan_row *make_rows(const struct plan_command *c, int64_t now_ms, 
                 .why = u->why,
                 .decision = {.action = ACTION_KEEP, .reason = REASON_DOUBT, .due_ms = DUE_NEVER}};
     qsort(rows, n, sizeof *rows, compare_rows);
+    *ret_views = views;
     *ret_n = n;
     return rows;
 }
@@ -355,7 +362,8 @@ static int run(struct plan_command *c, struct error *err) {
             now_ms += c->gathered.server_ahead_ms;
     }
     size_t n;
-    struct plan_row *rows = make_rows(c, now_ms, &n, err);
+    struct store_view *views;
+    struct plan_row *rows = make_rows(c, now_ms, &views, &n, err);
     if (!rows)
         return -1;
     int result =
@@ -365,6 +373,7 @@ static int run(struct plan_command *c, struct error *err) {
         print_summary(c, rows, n);
     }
     free(rows);
+    free(views);
     return result;
 }
 

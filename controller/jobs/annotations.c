@@ -43,33 +43,40 @@ static void read_hold(struct annotations *a, const char *key, const char *text) 
     }
 }
 
-void annotations_read(const json_t *object, const char *prefix, struct annotations *ret) {
+void annotations_init(struct annotations *ret) {
     *ret = (struct annotations){.hold.until_ms = TIME_NONE};
-    if (object && !json_is_object(object) && !json_is_null(object)) {
-        note_bad(ret, "metadata.annotations", "", "is not an object");
-        ret->unknown_key = true;
+}
+
+void annotations_take(struct annotations *a, const char *prefix, const char *key, const char *text, size_t len) {
+    if (!annotations_has_prefix(key, prefix))
         return;
+    const char *name = key + strlen(prefix) + 1;
+    if (!text || strlen(text) != len) {
+        a->unknown_key = true;
+        note_bad(a, name, text ? text : "", text ? "has a NUL character" : "is not a string");
+    } else if (strcmp(name, "ttl-after-success") == 0) {
+        read_ttl(a, &a->success, name, text);
+    } else if (strcmp(name, "ttl-after-failure") == 0) {
+        read_ttl(a, &a->failure, name, text);
+    } else if (strcmp(name, "hold") == 0) {
+        read_hold(a, name, text);
+    } else {
+        a->unknown_key = true;
+        note_bad(a, name, text, "is not a key that this version knows (ttl-after-success, ttl-after-failure, hold)");
     }
+}
+
+void annotations_are_odd(struct annotations *a) {
+    note_bad(a, "metadata.annotations", "", "is not an object");
+    a->unknown_key = true;
+}
+
+void annotations_read(const json_t *object, const char *prefix, struct annotations *ret) {
+    annotations_init(ret);
+    if (object && !json_is_object(object) && !json_is_null(object))
+        annotations_are_odd(ret);
     const char *key;
     json_t *value;
-    json_object_foreach ((json_t *)object, key, value) {
-        if (!annotations_has_prefix(key, prefix))
-            continue;
-        const char *name = key + strlen(prefix) + 1;
-        const char *text = json_string_value(value);
-        if (!text || strlen(text) != json_string_length(value)) {
-            ret->unknown_key = true;
-            note_bad(ret, name, text ? text : "", text ? "has a NUL character" : "is not a string");
-        } else if (strcmp(name, "ttl-after-success") == 0) {
-            read_ttl(ret, &ret->success, name, text);
-        } else if (strcmp(name, "ttl-after-failure") == 0) {
-            read_ttl(ret, &ret->failure, name, text);
-        } else if (strcmp(name, "hold") == 0) {
-            read_hold(ret, name, text);
-        } else {
-            ret->unknown_key = true;
-            note_bad(ret, name, text,
-                    "is not a key that this version knows (ttl-after-success, ttl-after-failure, hold)");
-        }
-    }
+    json_object_foreach ((json_t *)object, key, value)
+        annotations_take(ret, prefix, key, json_string_value(value), json_string_length(value));
 }

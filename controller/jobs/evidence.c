@@ -5,7 +5,12 @@
 
 #include "base/clock.h"
 #include "base/json.h"
+#include "base/strbuf.h"
 #include "base/text.h"
+#include "base/timestamp.h"
+
+/* More than an item of 4 MB can become: a control character is six bytes long here. */
+#define COLUMN_MAX (32u << 20)
 
 /* What the Job controller writes into the Pod template, and would refuse in a new Job. */
 static const char *const controller_labels[] = {
@@ -33,59 +38,60 @@ static void set(json_t *object, const char *key, json_t *value, bool *ok) {
         *ok = false;
 }
 
-static int64_t count_of(const json_t *object, const char *key) {
-    const json_t *value = json_object_get(object, key);
-    return json_is_integer(value) && json_integer_value(value) >= 0 ? json_integer_value(value) : RUN_UNKNOWN;
-}
-
-static const char *text_of(const json_t *object, const char *key) {
-    bool ok = true;
-    return json_text_member(object, key, &ok);
-}
-
-/* The members whose keys are allowed, as JSON; NULL when there are none. */
-static char *pick(const json_t *members, const char *globs, const char *prefix, bool *ok) {
-    if (!json_is_object(members))
+/* The text of a JSON column; NULL when it is empty. */
+static char *take_column(struct strbuf *column, char closer, bool *ok) {
+    if (!column->len && !strbuf_failed(column))
         return NULL;
-    json_t *picked = json_object();
-    if (!picked) {
+    strbuf_add_char(column, closer);
+    char *text = strbuf_take(column);
+    if (!text)
         *ok = false;
-        return NULL;
-    }
-    const char *key;
-    json_t *value;
-    json_object_foreach ((json_t *)members, key, value) {
-        bool wanted = text_matches_list(globs, key) || (prefix && annotations_has_prefix(key, prefix));
-        if (wanted && json_object_set(picked, key, value) < 0)
-            *ok = false;
-    }
-    char *text = json_object_size(picked) ? dump(picked, ok) : NULL;
-    json_decref(picked);
+    strbuf_finish(column);
     return text;
 }
 
-static void add_images(json_t *images, const json_t *containers, bool *ok) {
+/* The pairs whose keys are allowed, as JSON; NULL when there are none. */
+static char *pick(const struct job_pair *pairs, size_t n, const char *globs, const char *prefix, bool *ok) {
+    struct strbuf column = STRBUF_INIT(COLUMN_MAX);
+    for (size_t i = 0; i < n; i++) {
+        const struct job_pair *pair = &pairs[i];
+        if (!text_matches_list(globs, pair->key) && !(prefix && annotations_has_prefix(pair->key, prefix)))
+            continue;
+        strbuf_add_char(&column, column.len ? ',' : '{');
+        text_add_json_exact(&column, pair->key, strlen(pair->key));
+        strbuf_add_char(&column, ':');
+        if (pair->value)
+            text_add_json_exact(&column, pair->value, pair->value_len);
+        else
+            strbuf_add_text(&column, "null");
+    }
+    return take_column(&column, '}', ok);
+}
+
+static void add_image(struct strbuf *column, const char *image, size_t len) {
+    strbuf_add_char(column, column->len ? ',' : '[');
+    text_add_json_exact(column, image, len);
+}
+
+static void add_images(struct strbuf *column, const json_t *containers) {
     size_t index;
     json_t *container;
     json_array_foreach ((json_t *)containers, index, container) {
-        json_t *image = json_object_get(container, "image");
-        if (json_is_string(image) && json_array_append(images, image) < 0)
-            *ok = false;
+        const json_t *image = json_object_get(container, "image");
+        if (json_is_string(image))
+            add_image(column, json_string_value(image), json_string_length(image));
     }
 }
 
-static char *take_images(const json_t *template, bool *ok) {
+/* template NULL: the Job did not come as JSON. */
+static char *take_images(const struct job_object *object, const json_t *template, bool *ok) {
+    struct strbuf column = STRBUF_INIT(COLUMN_MAX);
     const json_t *spec = json_object_get(template, "spec");
-    json_t *images = json_array();
-    if (!images) {
-        *ok = false;
-        return NULL;
-    }
-    add_images(images, json_object_get(spec, "initContainers"), ok);
-    add_images(images, json_object_get(spec, "containers"), ok);
-    char *text = json_array_size(images) ? dump(images, ok) : NULL;
-    json_decref(images);
-    return text;
+    add_images(&column, json_object_get(spec, "initContainers"));
+    add_images(&column, json_object_get(spec, "containers"));
+    for (size_t i = 0; i < object->n_images; i++)
+        add_image(&column, object->images[i].text, object->images[i].len);
+    return take_column(&column, ']', ok);
 }
 
 static void remove_controller_labels(json_t *object) {
@@ -126,21 +132,26 @@ static char *take_manifest(const json_t *json, json_t *template, bool *ok) {
     return text;
 }
 
-static const json_t *final_condition(const json_t *status, enum outcome outcome) {
-    size_t index;
-    json_t *condition;
-    json_array_foreach (json_object_get(status, "conditions"), index, condition) {
-        const char *type = text_of(condition, "type"), *value = text_of(condition, "status");
-        if (type && value && strcmp(value, "True") == 0 &&
-                strcmp(type, outcome == OUTCOME_SUCCEEDED ? "Complete" : "Failed") == 0)
+static const struct job_condition *final_condition(const struct job_object *object, enum outcome outcome) {
+    for (size_t i = 0; i < object->n_conditions; i++) {
+        const struct job_condition *condition = &object->conditions[i];
+        if (condition->type && condition->status && strcmp(condition->status, "True") == 0 &&
+                strcmp(condition->type, outcome == OUTCOME_SUCCEEDED ? "Complete" : "Failed") == 0)
             return condition;
     }
     return NULL;
 }
 
-static void take_trigger(struct run *run, const json_t *annotations, const struct job *job, bool *ok) {
-    const char *how = text_of(annotations, "cronjob.kubernetes.io/instantiate");
-    bool time_ok = true;
+/* NULL: absent, or not plain text. */
+static const char *annotation_text(const struct job_object *object, const char *key) {
+    const struct job_pair *pair = object ? job_object_annotation(object, key) : NULL;
+    return pair && pair->value && strlen(pair->value) == pair->value_len ? pair->value : NULL;
+}
+
+/* object NULL: all that is known is the decoded Job. */
+static void take_trigger(struct run *run, const struct job_object *object, const struct job *job, bool *ok) {
+    const char *how = annotation_text(object, "cronjob.kubernetes.io/instantiate");
+    const char *when = annotation_text(object, "batch.kubernetes.io/cronjob-scheduled-timestamp");
     if (job_has_cronjob(job))
         run->cronjob = copy(job->owner_name, ok);
     if (how && strcmp(how, "manual") == 0) {
@@ -150,8 +161,7 @@ static void take_trigger(struct run *run, const json_t *annotations, const struc
     if (!job_has_cronjob(job))
         return;
     run->trigger = RUN_SCHEDULED;
-    run->scheduled_at_ms = json_time_member(annotations, "batch.kubernetes.io/cronjob-scheduled-timestamp", &time_ok);
-    if (run->scheduled_at_ms == TIME_NONE)
+    if (!when || timestamp_parse(when, &run->scheduled_at_ms, NULL) < 0)
         run->scheduled_at_ms = job_schedule_from_name(job);
 }
 
@@ -185,45 +195,40 @@ struct run *evidence_from_job(const struct job *job) {
     return run;
 }
 
-static void take_status(struct run *run, const json_t *json, const struct job *job, bool *ok) {
-    const json_t *status = json_object_get(json, "status"), *spec = json_object_get(json, "spec");
-    const json_t *condition = final_condition(status, job->outcome);
-    run->reason = copy(text_of(condition, "reason"), ok);
-    run->message = copy(text_of(condition, "message"), ok);
-    run->pods_succeeded = count_of(status, "succeeded");
-    run->pods_failed = count_of(status, "failed");
-    run->completed_indexes = copy(text_of(status, "completedIndexes"), ok);
-    run->failed_indexes = copy(text_of(status, "failedIndexes"), ok);
-    run->completions = count_of(spec, "completions");
-    run->parallelism = count_of(spec, "parallelism");
-    run->backoff_limit = count_of(spec, "backoffLimit");
-    run->completion_mode = copy(text_of(spec, "completionMode"), ok);
+static void take_status(struct run *run, const struct job_object *object, const struct job *job, bool *ok) {
+    const struct job_condition *condition = final_condition(object, job->outcome);
+    run->reason = copy(condition ? condition->reason : NULL, ok);
+    run->message = copy(condition ? condition->message : NULL, ok);
+    run->pods_succeeded = object->succeeded;
+    run->pods_failed = object->failed;
+    run->completed_indexes = copy(object->completed_indexes, ok);
+    run->failed_indexes = copy(object->failed_indexes, ok);
+    run->completions = object->completions;
+    run->parallelism = object->parallelism;
+    run->backoff_limit = object->backoff_limit;
+    run->completion_mode = copy(object->completion_mode, ok);
 }
 
-struct run *evidence_from_json(const json_t *json, const char *template, size_t template_len, const struct job *job,
-        const struct evidence_settings *settings) {
+struct run *evidence_from_object(
+        const struct job_object *object, const struct job *job, const struct evidence_settings *settings) {
     bool ok = true;
     struct run *run = take_decoded(job, &ok);
     if (!run)
         return NULL;
-    const json_t *metadata = json_object_get(json, "metadata");
-    const json_t *annotations = json_object_get(metadata, "annotations");
-    take_trigger(run, annotations, job, &ok);
-    take_status(run, json, job, &ok);
-    run->labels = pick(json_object_get(metadata, "labels"), settings->labels, NULL, &ok);
-    run->annotations = pick(annotations, settings->annotations, settings->prefix, &ok);
+    take_trigger(run, object, job, &ok);
+    take_status(run, object, job, &ok);
+    run->labels = pick(object->labels, object->n_labels, settings->labels, NULL, &ok);
+    run->annotations = pick(object->annotations, object->n_annotations, settings->annotations, settings->prefix, &ok);
     struct error err = {0};
-    json_t *parsed = template_len
-                             ? json_read(template, template_len, JSON_REJECT_DUPLICATES | JSON_ALLOW_NUL, NULL, &err)
-                             : NULL;
+    json_t *template = object->template_len ? json_read(object->template, object->template_len,
+                                                      JSON_REJECT_DUPLICATES | JSON_ALLOW_NUL, NULL, &err)
+                                            : NULL;
     if (err.kind == ERROR_NOMEM)
         ok = false;
-    if (parsed) {
-        run->images = take_images(parsed, &ok);
-        if (settings->manifest)
-            run->manifest = take_manifest(json, parsed, &ok);
-        json_decref(parsed);
-    }
+    run->images = take_images(object, template, &ok);
+    if (template && settings->manifest)
+        run->manifest = take_manifest(object->json, template, &ok);
+    json_decref(template);
     if (!ok) {
         run_destroy(run);
         return NULL;

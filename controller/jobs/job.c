@@ -1,49 +1,23 @@
 #include "jobs/job.h"
 
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include "base/clock.h"
-#include "base/timestamp.h"
-
-#define SPEC_TTL_MAX_S 2147483647 /* an int32 in the API */
-
-const char *json_text_member(const json_t *object, const char *key, bool *ok) {
-    const json_t *value = json_object_get(object, key);
-    if (!value || json_is_null(value))
-        return NULL;
-    /* A NUL inside would make two different names look the same. */
-    if (!json_is_string(value) || strlen(json_string_value(value)) != json_string_length(value)) {
-        *ok = false;
-        return NULL;
-    }
-    return json_string_value(value);
-}
-
-int64_t json_time_member(const json_t *object, const char *key, bool *ok) {
-    bool is_text = true;
-    const char *text = json_text_member(object, key, &is_text);
-    int64_t ms = TIME_NONE;
-    if (!is_text || (text && timestamp_parse(text, &ms, NULL) < 0))
-        *ok = false;
-    return ms;
-}
 
 static void doubt(struct job *job, const char *why) {
     if (!job->doubt)
         job->doubt = why;
 }
 
-static int read_identity(const json_t *metadata, struct job *job, struct error *err) {
-    bool ok = true;
-    job->namespace = json_text_member(metadata, "namespace", &ok);
-    job->name = json_text_member(metadata, "name", &ok);
-    job->uid = json_text_member(metadata, "uid", &ok);
-    job->resource_version = json_text_member(metadata, "resourceVersion", &ok);
-    if (!json_is_object(metadata))
+static int read_identity(const struct job_object *object, struct job *job, struct error *err) {
+    job->namespace = object->namespace;
+    job->name = object->name;
+    job->uid = object->uid;
+    job->resource_version = object->resource_version;
+    if (object->oddities & ODD_METADATA)
         return error_set(err, ERROR_FORMAT, "the Job has no metadata");
-    if (!ok)
+    if (object->oddities & ODD_IDENTITY)
         return error_set(err, ERROR_FORMAT,
                 "the Job's metadata has a name, namespace, uid or resourceVersion of the wrong type");
     if (!job->namespace || !*job->namespace || !job->name || !*job->name || !job->uid || !*job->uid)
@@ -66,50 +40,34 @@ static bool is_of_batch(const char *api_version) {
     return strncmp(api_version, "batch/", 6) == 0;
 }
 
-struct owner {
-    const char *kind, *name, *uid, *api;
-    bool controls;
-};
-
-static bool read_owner(const json_t *reference, struct owner *ret) {
-    bool ok = true;
-    const json_t *controls = json_object_get(reference, "controller");
-    *ret = (struct owner){.kind = json_text_member(reference, "kind", &ok),
-            .name = json_text_member(reference, "name", &ok),
-            .uid = json_text_member(reference, "uid", &ok),
-            .api = json_text_member(reference, "apiVersion", &ok),
-            .controls = json_is_true(controls)};
-    if (controls && !json_is_boolean(controls) && !json_is_null(controls))
-        return false;
-    return ok && ret->kind && ret->name && ret->uid && ret->api && is_api_version(ret->api);
+static bool is_owner(const struct job_owner *owner) {
+    return !owner->odd_controller && owner->kind && owner->name && owner->uid && owner->api_version &&
+           is_api_version(owner->api_version);
 }
 
 /* The controlling owner, of which there can be one; without one, the first CronJob ("kubectl create job --from" did not
  * set the mark before 1.25). Other owners only have it removed when they are gone: they do not run it again. */
-static void read_owners(const json_t *metadata, struct job *job) {
-    const json_t *owners = json_object_get(metadata, "ownerReferences");
-    if (owners && !json_is_array(owners) && !json_is_null(owners))
+static void read_owners(const struct job_object *object, struct job *job) {
+    if (object->oddities & ODD_OWNERS)
         doubt(job, "metadata.ownerReferences is not a list");
     bool controlled = false;
-    size_t index;
-    json_t *reference;
-    json_array_foreach ((json_t *)owners, index, reference) {
-        struct owner owner;
-        if (!read_owner(reference, &owner)) {
+    for (size_t i = 0; i < object->n_owners; i++) {
+        const struct job_owner *owner = &object->owners[i];
+        if (!is_owner(owner)) {
             doubt(job, "an entry of metadata.ownerReferences cannot be understood");
             continue;
         }
-        bool is_cronjob = strcmp(owner.kind, "CronJob") == 0 && is_of_batch(owner.api);
-        if (owner.controls && controlled)
+        bool is_cronjob = strcmp(owner->kind, "CronJob") == 0 && is_of_batch(owner->api_version);
+        if (owner->controls && controlled)
             doubt(job, "metadata.ownerReferences has more than one controller");
-        if (controlled || (!owner.controls && (job->owner_kind || !is_cronjob)))
+        if (controlled || (!owner->controls && (job->owner_kind || !is_cronjob)))
             continue;
-        controlled = owner.controls;
-        job->owner_kind = owner.kind;
-        job->owner_name = owner.name;
-        job->owner_uid = owner.uid;
-        job->owner_api = is_of_batch(owner.api) ? NULL : owner.api;
-        job->owner_is_loose = !owner.controls;
+        controlled = owner->controls;
+        job->owner_kind = owner->kind;
+        job->owner_name = owner->name;
+        job->owner_uid = owner->uid;
+        job->owner_api = is_of_batch(owner->api_version) ? NULL : owner->api_version;
+        job->owner_is_loose = !owner->controls;
     }
 }
 
@@ -127,13 +85,13 @@ const char *hook_tool_name(enum hook_tool tool) {
 }
 
 /* Whatever the value: a tool that knows more values than we do still looks after its hook. */
-static void read_hook(const json_t *annotations, struct job *job) {
+static void read_hook(const struct job_object *object, struct job *job) {
     for (enum hook_tool tool = HOOK_HELM; tool <= HOOK_ARGOCD; tool++) {
-        const json_t *value = json_object_get(annotations, hooks[tool].annotation);
-        if (!value)
+        const struct job_pair *annotation = job_object_annotation(object, hooks[tool].annotation);
+        if (!annotation)
             continue;
         job->hook_tool = (uint8_t)tool;
-        job->hook = json_is_string(value) ? json_string_value(value) : "";
+        job->hook = annotation->value ? annotation->value : "";
         return;
     }
 }
@@ -143,10 +101,9 @@ struct verdict {
     int64_t at_ms;
 };
 
-static void read_condition(const json_t *condition, struct job *job, struct verdict *verdict) {
-    bool ok = true;
-    const char *type = json_text_member(condition, "type", &ok), *status = json_text_member(condition, "status", &ok);
-    if (!ok || !type || !status) {
+static void read_condition(const struct job_condition *condition, struct job *job, struct verdict *verdict) {
+    const char *type = condition->type, *status = condition->status;
+    if (!type || !status) {
         doubt(job, "a condition lacks its type or status");
         return;
     }
@@ -167,26 +124,22 @@ static void read_condition(const json_t *condition, struct job *job, struct verd
     if (*finished)
         doubt(job, "the condition that ends the Job is there twice");
     *finished = true;
-    verdict->at_ms = json_time_member(condition, "lastTransitionTime", &ok);
-    if (!ok)
+    verdict->at_ms = condition->transition_ms;
+    if (condition->odd_transition)
         doubt(job, "the lastTransitionTime of the condition that ends the Job is not a time");
     else if (verdict->at_ms == TIME_NONE)
         doubt(job, "the condition that ends the Job has no lastTransitionTime");
 }
 
-static void read_status(const json_t *status, struct job *job) {
-    bool ok = true;
+static void read_status(const struct job_object *object, struct job *job) {
     struct verdict verdict = {.at_ms = TIME_NONE};
-    const json_t *conditions = json_object_get(status, "conditions");
-    if ((status && !json_is_object(status)) || (conditions && !json_is_array(conditions) && !json_is_null(conditions)))
+    if (object->oddities & ODD_STATUS)
         doubt(job, "status or status.conditions has the wrong type");
-    size_t index;
-    json_t *condition;
-    json_array_foreach ((json_t *)conditions, index, condition)
-        read_condition(condition, job, &verdict);
-    job->started_ms = json_time_member(status, "startTime", &ok);
-    job->completion_ms = json_time_member(status, "completionTime", &ok);
-    if (!ok)
+    for (size_t i = 0; i < object->n_conditions; i++)
+        read_condition(&object->conditions[i], job, &verdict);
+    job->started_ms = object->started_ms;
+    job->completion_ms = object->completion_ms;
+    if (object->oddities & ODD_RUN_TIME)
         doubt(job, "status.startTime or status.completionTime is not a time");
     job->finished_ms = verdict.at_ms;
     if (verdict.complete && verdict.failed) {
@@ -201,97 +154,39 @@ static void read_status(const json_t *status, struct job *job) {
         doubt(job, "it finished before it started");
 }
 
-int job_decode(const json_t *json, const char *prefix, struct job *ret, struct error *err) {
-    struct job job = {.created_ms = TIME_NONE,
-            .started_ms = TIME_NONE,
-            .finished_ms = TIME_NONE,
-            .completion_ms = TIME_NONE,
-            .deletion_ms = TIME_NONE,
-            .spec_ttl_s = SPEC_TTL_NONE};
-    const json_t *metadata = json_object_get(json, "metadata"), *spec = json_object_get(json, "spec");
-    if (read_identity(metadata, &job, err) < 0)
-        return -1;
-    bool ok = true;
-    job.created_ms = json_time_member(metadata, "creationTimestamp", &ok);
-    if (!ok)
-        doubt(&job, "metadata.creationTimestamp is not a time");
-    ok = true;
-    job.deletion_ms = json_time_member(metadata, "deletionTimestamp", &ok);
-    if (!ok)
-        doubt(&job, "metadata.deletionTimestamp is not a time");
-    if (job.deletion_ms != TIME_NONE)
-        job.finalizer_list = json_object_get(metadata, "finalizers");
-    annotations_read(json_object_get(metadata, "annotations"), prefix, &job.annotations);
-    read_hook(json_object_get(metadata, "annotations"), &job);
-    read_owners(metadata, &job);
-    const json_t *ttl = json_object_get(spec, "ttlSecondsAfterFinished");
-    if (spec && !json_is_object(spec))
-        doubt(&job, "spec has the wrong type");
-    if (ttl && !json_is_null(ttl)) {
-        if (json_is_integer(ttl) && json_integer_value(ttl) >= 0 && json_integer_value(ttl) <= SPEC_TTL_MAX_S)
-            job.spec_ttl_s = json_integer_value(ttl);
-        else
-            doubt(&job, "spec.ttlSecondsAfterFinished is not a whole number of seconds");
+static void read_annotations(const struct job_object *object, const char *prefix, struct annotations *ret) {
+    annotations_init(ret);
+    if (object->oddities & ODD_ANNOTATIONS)
+        annotations_are_odd(ret);
+    for (size_t i = 0; i < object->n_annotations; i++) {
+        const struct job_pair *pair = &object->annotations[i];
+        annotations_take(ret, prefix, pair->key, pair->value, pair->value_len);
     }
-    read_status(json_object_get(json, "status"), &job);
+}
+
+int job_decode(const struct job_object *object, const char *prefix, struct job *ret, struct error *err) {
+    struct job job = {.created_ms = object->created_ms,
+            .deletion_ms = object->deletion_ms,
+            .finished_ms = TIME_NONE,
+            .spec_ttl_s = object->ttl_s == JOB_COUNT_NONE ? SPEC_TTL_NONE : object->ttl_s};
+    if (read_identity(object, &job, err) < 0)
+        return -1;
+    if (object->oddities & ODD_CREATION_TIME)
+        doubt(&job, "metadata.creationTimestamp is not a time");
+    if (object->oddities & ODD_DELETION_TIME)
+        doubt(&job, "metadata.deletionTimestamp is not a time");
+    if (job.deletion_ms != TIME_NONE && object->finalizers[0])
+        job.finalizers = object->finalizers;
+    read_annotations(object, prefix, &job.annotations);
+    read_hook(object, &job);
+    read_owners(object, &job);
+    if (object->oddities & ODD_SPEC)
+        doubt(&job, "spec has the wrong type");
+    if (object->oddities & ODD_TTL)
+        doubt(&job, "spec.ttlSecondsAfterFinished is not a whole number of seconds");
+    read_status(object, &job);
     *ret = job;
     return 0;
-}
-
-/* Every string of a Job, so that copying cannot forget one. */
-#define JOB_STRINGS 15
-static void list_strings(struct job *job, const char **fields[JOB_STRINGS]) {
-    const char **const all[JOB_STRINGS] = {&job->namespace, &job->name, &job->uid, &job->resource_version,
-            &job->owner_kind, &job->owner_name, &job->owner_uid, &job->owner_api, &job->hook, &job->finalizers,
-            &job->annotations.success.text, &job->annotations.failure.text, &job->annotations.hold.text,
-            &job->annotations.bad_key, &job->annotations.bad_value};
-    memcpy(fields, all, sizeof all);
-}
-
-/* A value that is not understood may be hundreds of kilobytes; this much of it tells what it was. */
-#define JOB_STRING_KEPT 256
-
-/* "a, b", cut where it gets long. Returns NULL when there are none. */
-static const char *join_finalizers(const json_t *list, char buf[JOB_STRING_KEPT]) {
-    size_t len = 0, index;
-    json_t *value;
-    json_array_foreach ((json_t *)list, index, value) {
-        const char *name = json_string_value(value);
-        if (!name || len >= JOB_STRING_KEPT)
-            continue;
-        len += (size_t)snprintf(buf + len, JOB_STRING_KEPT - len, "%s%s", len ? ", " : "", name);
-    }
-    return len ? buf : NULL;
-}
-
-struct job *job_copy(const struct job *job, size_t *ret_bytes) {
-    struct job local = *job;
-    const char **fields[JOB_STRINGS];
-    char finalizers[JOB_STRING_KEPT];
-    if (local.finalizer_list)
-        local.finalizers = join_finalizers(local.finalizer_list, finalizers);
-    local.finalizer_list = NULL;
-    list_strings(&local, fields);
-    size_t bytes = sizeof local;
-    for (size_t i = 0; i < JOB_STRINGS; i++)
-        bytes += *fields[i] ? strnlen(*fields[i], JOB_STRING_KEPT) + 1 : 0;
-    char *block = malloc(bytes);
-    if (!block)
-        return NULL;
-    char *at = block + sizeof local;
-    for (size_t i = 0; i < JOB_STRINGS; i++) {
-        if (!*fields[i])
-            continue;
-        size_t len = strnlen(*fields[i], JOB_STRING_KEPT);
-        memcpy(at, *fields[i], len);
-        at[len] = '\0';
-        *fields[i] = at;
-        at += len + 1;
-    }
-    memcpy(block, &local, sizeof local);
-    if (ret_bytes)
-        *ret_bytes = bytes;
-    return (struct job *)(void *)block;
 }
 
 bool job_is_finished(const struct job *job) {

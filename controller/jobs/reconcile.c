@@ -28,18 +28,6 @@ struct reconcile *reconcile_create(
     return r;
 }
 
-static void free_row_memory(struct open_row *row) {
-    free(row->uid);
-    free(row->namespace);
-    free(row->name);
-    free(row);
-}
-
-static void free_open_row(struct reconcile *r, struct open_row *row) {
-    HASH_DEL(r->open_rows, row);
-    free_row_memory(row);
-}
-
 void reconcile_destroy(struct reconcile *r) {
     if (!r)
         return;
@@ -53,9 +41,6 @@ void reconcile_destroy(struct reconcile *r) {
         free(f->namespace);
         free(f);
     }
-    struct open_row *row, *next_row;
-    HASH_ITER (hh, r->open_rows, row, next_row)
-        free_open_row(r, row);
     free(r);
 }
 
@@ -79,31 +64,30 @@ const struct recreated *reconcile_recreated(const struct reconcile *r) {
 
 /* ---- Jobs as they come ---- */
 
-static struct run *evidence_of(const struct reconcile *r, const struct job *job, const json_t *object,
-        const char *template, size_t template_len) {
-    return reconcile_is_dry(r) ? NULL : evidence_from_json(object, template, template_len, job, r->settings.evidence);
+static struct run *evidence_of(const struct reconcile *r, const struct job *job, const struct job_object *object) {
+    return reconcile_is_dry(r) ? NULL : evidence_from_object(object, job, r->settings.evidence);
 }
 
 /* A finished Job in a version that is not on record. */
-static void record(struct reconcile *r, struct store_entry *entry, const json_t *object, const char *template,
-        size_t template_len) {
-    struct decision decision = reconcile_decide(r, entry->job);
-    struct run *run = evidence_of(r, entry->job, object, template, template_len);
+static void record(struct reconcile *r, struct store_entry *entry, const struct job_object *object) {
+    struct store_view view;
+    const struct job *job = store_job(entry, &view);
+    struct decision decision = reconcile_decide(r, job);
+    struct run *run = evidence_of(r, job, object);
     if (!run) {
         if (!reconcile_is_dry(r))
-            log_error(
-                    "out of memory: a Job's evidence was not taken", log_job(entry->job->namespace, entry->job->name));
+            log_error("out of memory: a Job's evidence was not taken", log_job(job->namespace, job->name));
         reconcile_evaluate(r, entry);
         return;
     }
     int64_t mono_ms = clock_mono_ms();
     bool at_once = decision.action == ACTION_DELETE && r->fresh[entry->source] && entry->phase == PHASE_IDLE &&
-                   entry->retry.index == HEAP_OUTSIDE && reconcile_may_start(r, mono_ms) &&
-                   !reconcile_find_forbidden(r, entry->job->namespace);
+                   !reconcile_is_retried(entry) && reconcile_may_start(r, mono_ms) &&
+                   !reconcile_find_forbidden(r, job->namespace);
     entry->recorded = true;
     if (at_once) {
         /* One commit for both: this is what a lone Job's way out costs. */
-        heap_remove(&r->due, &entry->due);
+        reconcile_unschedule(r, entry);
         reconcile_start_deletion(r, entry, &decision, run);
         return;
     }
@@ -117,39 +101,41 @@ static void record(struct reconcile *r, struct store_entry *entry, const json_t 
     reconcile_evaluate(r, entry);
 }
 
-static void decode_failed(const json_t *object, const struct error *err) {
-    const json_t *metadata = json_object_get(object, "metadata");
-    const char *namespace = json_string_value(json_object_get(metadata, "namespace"));
-    const char *name = json_string_value(json_object_get(metadata, "name"));
-    log_warn("a Job that cannot be read is left alone", log_job(namespace, name), log_text("error", err->text));
+static void decode_failed(const struct job_object *object, const struct error *err) {
+    log_warn("a Job that cannot be read is left alone", log_job(object->namespace, object->name),
+            log_text("error", err->text));
 }
 
-/* Since an earlier controller. */
-static void remember_row(const struct reconcile *r, struct store_entry *entry) {
-    struct open_row *row;
-    HASH_FIND_STR(r->open_rows, entry->job->uid, row);
-    /* Its DELETE may still be on its way: if the Job goes now, nobody knows by whose. */
-    entry->uncertain = row && row->state == RUN_DELETING;
+/* Seen for the first time since the start. Should an earlier controller have sent its DELETE, it was for no later
+ * version than this one. */
+static void note_first_seen(struct store_entry *entry) {
+    entry->unlisted = false;
     reconcile_note_sent(entry);
 }
 
+static bool has_version(const struct store_entry *entry, const char *version) {
+    struct store_view view;
+    return same_text(store_job(entry, &view)->resource_version, version);
+}
+
+/* In place of what was there. NULL when out of memory, and then that stays. */
+static struct store_entry *put_entry(struct reconcile *r, struct store_entry *entry, const struct job *job) {
+    if (entry)
+        return store_replace_job(&r->store, entry, job) < 0 ? NULL : entry;
+    return reconcile_add_entry(r, job);
+}
+
 /* -1: there was no memory for it. */
-static int take_job(struct reconcile *r, uint16_t source, const struct job *job, const json_t *object,
-        const char *template, size_t template_len) {
+static int take_job(struct reconcile *r, uint16_t source, const struct job *job, const struct job_object *object) {
     struct store_entry *entry = store_find(&r->store, job->uid);
-    bool is_new = false;
-    bool same = entry && !entry->ghost && same_text(entry->job->resource_version, job->resource_version);
+    bool same = entry && !entry->ghost && has_version(entry, job->resource_version);
     if (!same) {
-        struct job *copy = job_copy(job, NULL);
-        if (!copy || (!entry && !(entry = reconcile_add_entry(r, copy)))) {
+        bool is_new = !entry || entry->unlisted;
+        if (!(entry = put_entry(r, entry, job))) {
             log_error("out of memory: a Job was not taken in", log_job(job->namespace, job->name));
             reconcile_list_is_partial(r, source);
             return -1;
         }
-        if (entry->job != copy)
-            store_replace_job(&r->store, entry, copy);
-        else
-            is_new = true;
         if (entry->phase == PHASE_FAILED)
             reconcile_set_phase(r, entry, PHASE_IDLE);
         entry->changed = entry->phase == PHASE_INTENT || entry->phase == PHASE_LOOKING;
@@ -158,23 +144,23 @@ static int take_job(struct reconcile *r, uint16_t source, const struct job *job,
         if (r->settings.has_selector)
             entry->gone = false; /* it was out of the selection for a moment */
         if (is_new)
-            remember_row(r, entry);
+            note_first_seen(entry);
         recreated_note_seen(&r->recreated, job->namespace, job->name, job->created_ms);
         /* This is the look that was wanted. */
         entry->look_first = false;
-        heap_remove(&r->retry, &entry->retry);
+        if (reconcile_is_retried(entry))
+            reconcile_unschedule(r, entry);
     }
     entry->source = source;
     entry->generation = r->generations[source];
     if (job_is_finished(job) && (!same || !entry->recorded))
-        record(r, entry, object, template, template_len);
+        record(r, entry, object);
     else
         reconcile_evaluate(r, entry);
     return 0;
 }
 
-int reconcile_on_job(
-        struct reconcile *r, uint16_t source, const json_t *object, const char *template, size_t template_len) {
+int reconcile_on_job(struct reconcile *r, uint16_t source, const struct job_object *object) {
     struct error err = {0};
     struct job job;
     if (job_decode(object, r->settings.policy->prefix, &job, &err) < 0) {
@@ -182,13 +168,12 @@ int reconcile_on_job(
         reconcile_list_is_partial(r, source);
         return 0;
     }
-    int result = take_job(r, source, &job, object, template, template_len);
+    int result = take_job(r, source, &job, object);
     r->ports.wake(r->ports.arg);
     return result;
 }
 
-int reconcile_on_job_deleted(
-        struct reconcile *r, uint16_t source, const json_t *object, const char *template, size_t template_len) {
+int reconcile_on_job_deleted(struct reconcile *r, uint16_t source, const struct job_object *object) {
     struct error err = {0};
     struct job job;
     if (job_decode(object, r->settings.policy->prefix, &job, &err) < 0) {
@@ -201,19 +186,18 @@ int reconcile_on_job_deleted(
         r->ports.wake(r->ports.arg);
         return 0;
     }
-    struct run *run = evidence_of(r, &job, object, template, template_len);
+    struct run *run = evidence_of(r, &job, object);
     if (!run && !reconcile_is_dry(r) && !(entry && entry->recorded))
         return -1;
-    if (!entry) {
-        struct job *copy = job_copy(&job, NULL);
-        entry = copy ? reconcile_add_entry(r, copy) : NULL;
-        if (!entry) {
+    if (!entry || entry->unlisted) {
+        if (!(entry = put_entry(r, entry, &job))) {
             run_destroy(run);
             return -1;
         }
+        entry->ghost = false;
         entry->source = source;
         entry->generation = r->generations[source];
-        remember_row(r, entry);
+        note_first_seen(entry);
         entry->counted = true; /* never heard of, or heard of twice: no news for the log */
     }
     reconcile_seems_gone(r, entry, run);
@@ -230,67 +214,44 @@ void reconcile_list_is_partial(struct reconcile *r, uint16_t source) {
     r->partial[source] = true;
 }
 
-static void settle_open_rows(struct reconcile *r, uint16_t source) {
-    struct open_row *row, *next;
-    HASH_ITER (hh, r->open_rows, row, next) {
-        if (row->source != source)
-            continue;
-        if (!store_find(&r->store, row->uid)) {
-            struct job job = {.namespace = row->namespace,
-                    .name = row->name,
-                    .uid = row->uid,
-                    .created_ms = TIME_NONE,
-                    .started_ms = TIME_NONE,
-                    .finished_ms = TIME_NONE,
-                    .completion_ms = TIME_NONE,
-                    .deletion_ms = TIME_NONE,
-                    .spec_ttl_s = SPEC_TTL_NONE};
-            struct job *copy = job_copy(&job, NULL);
-            struct store_entry *entry = copy ? reconcile_add_entry(r, copy) : NULL;
-            if (!entry)
-                continue; /* no memory: the next whole list settles it */
-            entry->ghost = true;
-            entry->source = source;
-            entry->generation = r->generations[source];
-            entry->uncertain = row->state == RUN_DELETING;
-            reconcile_seems_gone(r, entry, NULL);
-        }
-        free_open_row(r, row);
-    }
-}
-
 void reconcile_list_complete(struct reconcile *r, uint16_t source) {
     if (r->partial[source])
         return;
-    struct store_entry *entry, *next;
-    HASH_ITER (hh, r->store.entries, entry, next) {
+    struct hashset_cursor cursor = {0};
+    for (struct store_entry *entry; (entry = store_next(&r->store, &cursor));) {
         if (entry->source == source && entry->generation != r->generations[source]) {
+            entry->unlisted = false;
             if (entry->phase == PHASE_CONFIRMING)
                 reconcile_confirmed_gone(r, entry);
             else
                 reconcile_seems_gone(r, entry, NULL);
         }
     }
-    settle_open_rows(r, source);
     r->ports.wake(r->ports.arg);
 }
 
 int reconcile_add_open_row(struct reconcile *r, const char *namespace, const char *name, const char *uid,
         enum run_state state, uint16_t source, struct error *err) {
-    struct open_row *row = calloc(1, sizeof *row);
-    if (!row)
+    const struct job job = {.namespace = namespace,
+            .name = name,
+            .uid = uid,
+            .created_ms = TIME_NONE,
+            .started_ms = TIME_NONE,
+            .finished_ms = TIME_NONE,
+            .completion_ms = TIME_NONE,
+            .deletion_ms = TIME_NONE,
+            .spec_ttl_s = SPEC_TTL_NONE};
+    if (store_find(&r->store, uid))
+        return 0;
+    struct store_entry *entry = reconcile_add_entry(r, &job);
+    if (!entry)
         return error_nomem(err);
-    row->uid = strdup(uid);
-    row->namespace = strdup(namespace);
-    row->name = strdup(name);
-    row->state = state;
-    row->source = source;
-    if (row->uid && row->namespace && row->name)
-        HASH_ADD_KEYPTR(hh, r->open_rows, row->uid, strlen(row->uid), row);
-    if (hash_added(row))
-        return 0; /* cppcheck-suppress memleak ; the table has it */
-    free_row_memory(row);
-    return error_nomem(err);
+    entry->ghost = entry->unlisted = true;
+    /* Its DELETE may still be on its way: if the Job goes now, nobody knows by whose. */
+    entry->uncertain = state == RUN_DELETING;
+    entry->source = source;
+    entry->generation = r->generations[source] - 1; /* no list has seen it */
+    return 0;
 }
 
 void reconcile_note_deleted(
@@ -298,12 +259,35 @@ void reconcile_note_deleted(
     recreated_note_deleted(&r->recreated, namespace, name, created_ms, deleted_ms);
 }
 
+/* -1: out of memory. */
+static int take_found(struct reconcile *r, uint16_t source, const json_t *body) {
+    const json_t *template = json_object_get(json_object_get(body, "spec"), "template");
+    char *text = template ? json_dumps(template, JSON_COMPACT) : NULL;
+    struct error err = {0};
+    struct job_object object;
+    struct job job;
+    if ((template && !text) || job_object_read(body, text, text ? strlen(text) : 0, &object, &err) < 0) {
+        free(text);
+        return -1;
+    }
+    int result = 0;
+    if (job_decode(&object, r->settings.policy->prefix, &job, &err) < 0)
+        decode_failed(&object, &err);
+    else
+        result = take_job(r, source, &job, &object);
+    job_object_finish(&object);
+    free(text);
+    return result;
+}
+
 /* The object there now may be the same Job, or another under its name. */
 static void on_found(struct reconcile *r, struct store_entry *entry, const json_t *body) {
     const json_t *metadata = json_object_get(body, "metadata");
     const char *uid = json_string_value(json_object_get(metadata, "uid"));
+    struct store_view view;
+    const struct job *known = store_job(entry, &view);
     reconcile_set_phase(r, entry, PHASE_IDLE);
-    if (!same_text(uid, entry->job->uid)) {
+    if (!same_text(uid, known->uid)) {
         reconcile_settle_gone(r, entry, NULL);
         return;
     }
@@ -330,8 +314,7 @@ static void on_found(struct reconcile *r, struct store_entry *entry, const json_
             reconcile_try_later(r, entry, RECONCILE_BACKOFF_LAST_MS);
             return;
         }
-        log_info("the Job is no longer selected", log_job(entry->job->namespace, entry->job->name),
-                log_text("uid", uid));
+        log_info("the Job is no longer selected", log_job(known->namespace, known->name), log_text("uid", uid));
         reconcile_forget(r, entry);
         return;
     }
@@ -341,26 +324,14 @@ static void on_found(struct reconcile *r, struct store_entry *entry, const json_
         reconcile_evaluate(r, entry);
         return;
     }
-    if (r->settings.has_selector && !same_text(version, entry->job->resource_version)) {
+    if (r->settings.has_selector && !same_text(version, known->resource_version)) {
         /* GET knows no selector: what it found may be none of ours any more. Only the watch, or the next pass, can
          * tell. */
         entry->look_first = true;
         reconcile_retry_or_give_up(r, entry, 0, "it has changed, and may no longer be selected");
         return;
     }
-    struct error err = {0};
-    struct job job;
-    json_t *template = json_object_get(json_object_get(body, "spec"), "template");
-    char *text = template ? json_dumps(template, JSON_COMPACT) : NULL;
-    int result = 0;
-    if (template && !text)
-        result = -1;
-    else if (job_decode(body, r->settings.policy->prefix, &job, &err) < 0)
-        decode_failed(body, &err);
-    else
-        result = take_job(r, entry->source, &job, body, text ? text : "", text ? strlen(text) : 0);
-    free(text);
-    if (result < 0) {
+    if (take_found(r, entry->source, body) < 0) {
         entry->look_first = true;
         reconcile_retry_or_give_up(r, entry, 0, "out of memory");
     }
@@ -389,16 +360,18 @@ void reconcile_on_get(struct reconcile *r, const char *uid, const struct reconci
 /* ---- what stands around the Jobs ---- */
 
 void reconcile_namespace_changed(struct reconcile *r, const char *namespace) {
-    for (struct store_entry *entry = r->store.entries; entry; entry = entry->hh.next) {
-        if (!namespace || strcmp(entry->job->namespace, namespace) == 0)
+    struct hashset_cursor cursor = {0};
+    for (struct store_entry *entry; (entry = store_next(&r->store, &cursor));) {
+        if (!namespace || strcmp(store_namespace_of(entry), namespace) == 0)
             reconcile_evaluate(r, entry);
     }
     r->ports.wake(r->ports.arg);
 }
 
 void reconcile_cronjob_changed(struct reconcile *r, const char *cronjob_uid) {
-    for (struct store_entry *entry = r->store.entries; entry; entry = entry->hh.next) {
-        if (!cronjob_uid || same_text(entry->job->owner_uid, cronjob_uid))
+    struct hashset_cursor cursor = {0};
+    for (struct store_entry *entry; (entry = store_next(&r->store, &cursor));) {
+        if (!cronjob_uid || store_is_owned_by(entry, cronjob_uid))
             reconcile_evaluate(r, entry);
     }
     r->ports.wake(r->ports.arg);
@@ -414,7 +387,8 @@ void reconcile_set_fresh(struct reconcile *r, uint16_t source, bool fresh) {
     r->fresh[source] = fresh;
     if (!fresh)
         return;
-    for (struct store_entry *entry = r->store.entries; entry; entry = entry->hh.next) {
+    struct hashset_cursor cursor = {0};
+    for (struct store_entry *entry; (entry = store_next(&r->store, &cursor));) {
         if (entry->source == source)
             reconcile_evaluate(r, entry);
     }
@@ -427,7 +401,8 @@ void reconcile_set_recording(struct reconcile *r, bool possible) {
 }
 
 void reconcile_register_is_new(struct reconcile *r) {
-    for (struct store_entry *entry = r->store.entries; entry; entry = entry->hh.next) {
+    struct hashset_cursor cursor = {0};
+    for (struct store_entry *entry; (entry = store_next(&r->store, &cursor));) {
         entry->recorded = false;
         entry->policy_mark = 0;
     }
@@ -449,15 +424,15 @@ void reconcile_stop(struct reconcile *r) {
 
 /* ---- time ---- */
 
-#define ENTRY_OF(node, member) ((struct store_entry *)(void *)((char *)(node)-offsetof(struct store_entry, member)))
+#define ENTRY_OF(node) ((struct store_entry *)(void *)((char *)(node)-offsetof(struct store_entry, timer)))
 
 static void run_retries(struct reconcile *r, int64_t mono_ms) {
     for (struct heap_node *node; (node = heap_peek(&r->retry)) && node->key <= mono_ms;) {
-        struct store_entry *entry = ENTRY_OF(node, retry);
+        struct store_entry *entry = ENTRY_OF(node);
         bool must_look = entry->look_first || entry->ghost;
         if (must_look && (!reconcile_may_request(r) || mono_ms < r->paused_until_ms))
             return;
-        heap_remove(&r->retry, &entry->retry);
+        reconcile_unschedule(r, entry);
         if (must_look)
             reconcile_look(r, entry);
         else
@@ -476,7 +451,7 @@ static void note_throttle(struct reconcile *r, int64_t mono_ms, int64_t now_ms) 
 
 static void run_due(struct reconcile *r, int64_t mono_ms, int64_t now_ms) {
     for (struct heap_node *node; (node = heap_peek(&r->due)) && node->key <= now_ms && reconcile_may_start(r, mono_ms);)
-        reconcile_act_on_due(r, ENTRY_OF(node, due), mono_ms);
+        reconcile_act_on_due(r, ENTRY_OF(node), mono_ms);
     note_throttle(r, mono_ms, now_ms);
 }
 

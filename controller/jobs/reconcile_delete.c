@@ -43,7 +43,7 @@ bool reconcile_may_start(struct reconcile *r, int64_t mono_ms) {
 
 /* False: this Namespace forbids deletion, and the Job was put off. */
 static bool namespace_lets(struct reconcile *r, struct store_entry *entry, int64_t mono_ms) {
-    struct forbidden *f = reconcile_find_forbidden(r, entry->job->namespace);
+    struct forbidden *f = reconcile_find_forbidden(r, store_namespace_of(entry));
     if (!f)
         return true;
     if (mono_ms >= f->until_ms && !f->probing) {
@@ -61,10 +61,11 @@ static bool namespace_lets(struct reconcile *r, struct store_entry *entry, int64
 }
 
 static void tell_dry(struct reconcile *r, struct store_entry *entry, const struct decision *decision) {
-    reconcile_log_deletion("would delete (dry run)", entry->job, decision);
+    struct store_view view;
+    reconcile_log_deletion("would delete (dry run)", store_job(entry, &view), decision);
     entry->counted = true;
     r->counts.would_delete++;
-    heap_remove(&r->due, &entry->due);
+    reconcile_unschedule(r, entry);
 }
 
 void reconcile_start_deletion(
@@ -78,7 +79,7 @@ void reconcile_start_deletion(
     entry->changed = false;
     entry->policy_mark = 0;
     bool with_record = run != NULL;
-    entry->due.key = decision->due_ms; /* it is in no heap now */
+    entry->due_ms = decision->due_ms;
     r->totals.rate_waits += r->throttled_at_ms != TIME_NONE;
     if (reconcile_submit(r, HISTORY_INTENT, entry, run, &policy, RUN_CAUSE_NONE))
         return;
@@ -87,8 +88,9 @@ void reconcile_start_deletion(
 }
 
 void reconcile_act_on_due(struct reconcile *r, struct store_entry *entry, int64_t mono_ms) {
-    heap_remove(&r->due, &entry->due);
-    struct decision decision = reconcile_decide(r, entry->job);
+    struct store_view view;
+    reconcile_unschedule(r, entry);
+    struct decision decision = reconcile_decide(r, store_job(entry, &view));
     if (decision.action != ACTION_DELETE) {
         reconcile_evaluate(r, entry);
         return;
@@ -109,13 +111,16 @@ void reconcile_act_on_due(struct reconcile *r, struct store_entry *entry, int64_
 }
 
 void reconcile_note_sent(struct store_entry *entry) {
-    entry->sent_mark = entry->job->resource_version ? reconcile_mark_of_text(entry->job->resource_version) : 0;
+    struct store_view view;
+    const char *version = store_job(entry, &view)->resource_version;
+    entry->sent_mark = version ? reconcile_mark_of_text(version) : 0;
 }
 
 static void send_delete(struct reconcile *r, struct store_entry *entry) {
     reconcile_set_phase(r, entry, PHASE_DELETING);
     reconcile_note_sent(entry);
-    if (r->ports.delete_job(r->ports.arg, entry->job) < 0) {
+    struct store_view view;
+    if (r->ports.delete_job(r->ports.arg, store_job(entry, &view)) < 0) {
         entry->attempts++;
         reconcile_try_later(r, entry, reconcile_backoff_of(entry));
     }
@@ -128,10 +133,21 @@ static void take_back(struct reconcile *r, struct store_entry *entry) {
     reconcile_evaluate(r, entry);
 }
 
+/* As the decision is at this moment. */
+static bool is_to_go(const struct reconcile *r, const struct store_entry *entry) {
+    struct store_view view;
+    return reconcile_decide(r, store_job(entry, &view)).action == ACTION_DELETE;
+}
+
 bool reconcile_may_send(const struct reconcile *r, const char *uid) {
     const struct store_entry *entry = store_find(&r->store, uid);
     return entry && entry->phase == PHASE_DELETING && !entry->gone && !r->stopped && r->recording && entry->recorded &&
-           reconcile_leads(r) && r->fresh[entry->source] && reconcile_decide(r, entry->job).action == ACTION_DELETE;
+           reconcile_leads(r) && r->fresh[entry->source] && is_to_go(r, entry);
+}
+
+static bool has_version(const struct store_entry *entry, const char *version) {
+    struct store_view view;
+    return same_text(version, store_job(entry, &view)->resource_version);
 }
 
 void reconcile_on_durable(struct reconcile *r, const struct history_request *request) {
@@ -142,15 +158,14 @@ void reconcile_on_durable(struct reconcile *r, const struct history_request *req
         reconcile_log_recorded(request);
     }
     /* Else it was forgotten meanwhile that it is (reconcile_register_is_new). */
-    if (request->run && entry && same_text(request->run->resource_version, entry->job->resource_version))
+    if (request->run && entry && has_version(entry, request->run->resource_version))
         entry->recorded = true;
     if (request->op != HISTORY_INTENT || !entry || entry->phase != PHASE_INTENT)
         return;
     if (entry->gone) {
         reconcile_set_phase(r, entry, PHASE_IDLE);
         reconcile_seems_gone(r, entry, NULL);
-    } else if (r->stopped || !r->fresh[entry->source] || entry->changed || !reconcile_leads(r) ||
-               reconcile_decide(r, entry->job).action != ACTION_DELETE) {
+    } else if (r->stopped || !r->fresh[entry->source] || entry->changed || !reconcile_leads(r) || !is_to_go(r, entry)) {
         /* Something changed while the intent was written: the Job, a hold, another policy, a clock, the leader. */
         take_back(r, entry);
     } else {
@@ -179,9 +194,10 @@ static void end_pass(struct reconcile *r, const char *why) {
     log_error("the pass ends early", log_text("error", why));
     r->stopped = true;
     int64_t now_ms = reconcile_safe_now(r);
-    for (struct store_entry *entry = r->store.entries; entry; entry = entry->hh.next) {
-        bool was_due = entry->due.index != HEAP_OUTSIDE && entry->due.key <= now_ms;
-        if (entry->phase != PHASE_IDLE || !(was_due || entry->retry.index != HEAP_OUTSIDE))
+    struct hashset_cursor cursor = {0};
+    for (struct store_entry *entry; (entry = store_next(&r->store, &cursor));) {
+        bool was_due = reconcile_is_scheduled(entry) && entry->timer.key <= now_ms;
+        if (entry->phase != PHASE_IDLE || !(was_due || reconcile_is_retried(entry)))
             continue;
         r->counts.failed++;
         reconcile_set_phase(r, entry, PHASE_FAILED);
@@ -253,12 +269,14 @@ static void restate(struct reconcile *r, struct store_entry *entry) {
     entry->policy_mark = 0;
     if (entry->uncertain)
         return;
-    struct decision decision = reconcile_decide(r, entry->job);
+    struct store_view view;
+    struct decision decision = reconcile_decide(r, store_job(entry, &view));
     reconcile_note_decision(r, entry, &decision, true);
 }
 
 void reconcile_retry_or_give_up(struct reconcile *r, struct store_entry *entry, int64_t wait_ms, const char *why) {
-    const struct job *job = entry->job;
+    struct store_view view;
+    const struct job *job = store_job(entry, &view);
     entry->attempts++;
     int64_t backoff_ms = reconcile_backoff_of(entry);
     if (wait_ms < backoff_ms)
@@ -281,7 +299,8 @@ void reconcile_retry_or_give_up(struct reconcile *r, struct store_entry *entry, 
 
 /* The API server said yes. */
 static void accept_deletion(struct reconcile *r, struct store_entry *entry, const struct reconcile_answer *answer) {
-    const struct job *job = entry->job;
+    struct store_view view;
+    const struct job *job = store_job(entry, &view);
     const char *kind = json_string_value(json_object_get(answer->body, "kind"));
     bool terminating = kind && strcmp(kind, "Job") == 0; /* finalizers: it is on its way, but still there */
     backoff_reset(&r->pause);
@@ -305,7 +324,8 @@ static void accept_deletion(struct reconcile *r, struct store_entry *entry, cons
 }
 
 static void on_conflict(struct reconcile *r, struct store_entry *entry, const struct reconcile_answer *answer) {
-    const struct job *job = entry->job;
+    struct store_view view;
+    const struct job *job = store_job(entry, &view);
     log_info("the Job changed before its deletion; looking again", log_job(job->namespace, job->name),
             log_text("uid", job->uid), log_text("error", answer->message));
     entry->look_first = true;
@@ -326,9 +346,11 @@ void reconcile_on_delete(struct reconcile *r, const char *uid, const struct reco
     int status = answer->status;
     if (status / 100 == 2 || status == 403 || status == 404 || status == 409)
         r->troubled = false;
+    struct store_view view;
+    const struct job *job = store_job(entry, &view);
     if (status != 200 && status != 202)
         reconcile_tell(r, &(struct news){.kind = NEWS_FAILED,
-                                  .job = entry->job,
+                                  .job = job,
                                   .status = status,
                                   .withheld = answer->withheld,
                                   .message = answer->message});
@@ -350,11 +372,10 @@ void reconcile_on_delete(struct reconcile *r, const char *uid, const struct reco
     } else if (status == 409) {
         on_conflict(r, entry, answer);
     } else if (status == 403) {
-        pause_namespace(r, entry->job, answer->message);
+        pause_namespace(r, job, answer->message);
         if (r->settings.one_pass)
             entry->attempts = RECONCILE_PASS_ATTEMPTS;
-        reconcile_retry_or_give_up(
-                r, entry, reconcile_find_forbidden(r, entry->job->namespace) ? 30000 : 0, answer->message);
+        reconcile_retry_or_give_up(r, entry, reconcile_find_forbidden(r, job->namespace) ? 30000 : 0, answer->message);
     } else if (status == 429) {
         reconcile_pause_all(r, answer->retry_after_ms, answer->message);
         reconcile_retry_or_give_up(r, entry, answer->retry_after_ms, answer->message);

@@ -69,7 +69,8 @@ static uint64_t mark_of(const struct run_policy *policy) {
 
 bool reconcile_submit(struct reconcile *r, enum history_op op, const struct store_entry *entry, struct run *run,
         const struct run_policy *policy, enum run_cause cause) {
-    const struct job *job = entry->job;
+    struct store_view view;
+    const struct job *job = store_job(entry, &view);
     struct history_request *request = calloc(1, sizeof *request);
     if (!request) {
         run_destroy(run);
@@ -81,7 +82,7 @@ bool reconcile_submit(struct reconcile *r, enum history_op op, const struct stor
     snprintf(request->uid, sizeof request->uid, "%s", job->uid);
     snprintf(request->namespace, sizeof request->namespace, "%s", job->namespace);
     request->finished_ms = job->finished_ms;
-    request->due_ms = entry->accepted ? entry->due.key : TIME_NONE;
+    request->due_ms = entry->accepted ? entry->due_ms : TIME_NONE;
     request->run = run;
     if (policy)
         request->policy = *policy;
@@ -114,7 +115,8 @@ void reconcile_policy_for_row(
         const struct store_entry *entry, const struct decision *decision, struct run_policy *ret) {
     policy_to_run(decision, ret);
     /* It is being deleted, and perhaps because we asked: the intent stands, so that the next start knows that too. */
-    if ((entry->uncertain || entry->accepted) && entry->job->deletion_ms != TIME_NONE)
+    struct store_view view;
+    if ((entry->uncertain || entry->accepted) && store_job(entry, &view)->deletion_ms != TIME_NONE)
         ret->state = RUN_DELETING;
 }
 
@@ -126,16 +128,18 @@ void reconcile_note_decision(
     if (mark == entry->policy_mark)
         return;
     entry->policy_mark = mark;
+    struct store_view view;
+    const struct job *job = store_job(entry, &view);
     if (decision->reason == REASON_DOUBT || decision->reason == REASON_NOT_UNDERSTOOD)
-        log_kept(entry->job, decision);
+        log_kept(job, decision);
     if (decision->reason == REASON_RECREATED || decision->reason == REASON_RECREATED_KEPT)
-        log_recreated(entry->job, decision);
+        log_recreated(job, decision);
     /* The register may have to be told again what was decided before; that is no news. */
     uint32_t told_mark = (uint32_t)(mark ^ (mark >> 32)) | 1;
     bool is_news = told_mark != entry->told_mark;
     entry->told_mark = told_mark;
     if (is_news)
-        reconcile_tell(r, &(struct news){.kind = NEWS_DECIDED, .job = entry->job, .decision = decision});
+        reconcile_tell(r, &(struct news){.kind = NEWS_DECIDED, .job = job, .decision = decision});
     if (record && !reconcile_is_dry(r) && entry->recorded &&
             !reconcile_submit(r, HISTORY_POLICY, entry, NULL, &policy, RUN_CAUSE_NONE))
         entry->policy_mark = 0;
@@ -163,36 +167,49 @@ static void stop_probing(struct reconcile *r, const char *namespace) {
 void reconcile_set_phase(struct reconcile *r, struct store_entry *entry, enum phase phase) {
     bool was_trying = entry->phase == PHASE_INTENT || entry->phase == PHASE_DELETING;
     if (was_trying && phase != PHASE_DELETING)
-        stop_probing(r, entry->job->namespace);
+        stop_probing(r, store_namespace_of(entry));
     if (counts_as_in_flight((enum phase)entry->phase))
         r->in_flight--;
     if (counts_as_in_flight(phase))
         r->in_flight++;
-    if (phase != PHASE_IDLE) {
-        heap_remove(&r->due, &entry->due);
-        heap_remove(&r->retry, &entry->retry);
-    }
+    if (phase != PHASE_IDLE)
+        reconcile_unschedule(r, entry);
     entry->phase = (uint8_t)phase;
 }
 
 void reconcile_forget(struct reconcile *r, struct store_entry *entry) {
     reconcile_set_phase(r, entry, PHASE_IDLE);
-    heap_remove(&r->due, &entry->due);
-    heap_remove(&r->retry, &entry->retry);
+    reconcile_unschedule(r, entry);
     store_remove(&r->store, entry);
 }
 
-struct store_entry *reconcile_add_entry(struct reconcile *r, struct job *job) {
-    uint32_t wanted = HASH_COUNT(r->store.entries) + 1;
-    if (heap_reserve(&r->due, wanted, NULL) < 0 || heap_reserve(&r->retry, wanted, NULL) < 0) {
-        free(job);
+struct store_entry *reconcile_add_entry(struct reconcile *r, const struct job *job) {
+    uint32_t wanted = store_count(&r->store) + 1;
+    if (heap_reserve(&r->due, wanted, NULL) < 0 || heap_reserve(&r->retry, wanted, NULL) < 0)
         return NULL;
-    }
     return store_add(&r->store, job);
 }
 
-static void put(struct heap *heap, struct heap_node *node, int64_t key) {
-    (void)!heap_put(heap, node, key, NULL); /* there is room: see add_entry */
+/* ---- one of the two heaps ---- */
+
+bool reconcile_is_scheduled(const struct store_entry *entry) {
+    return entry->timer.index != HEAP_OUTSIDE && !entry->retries;
+}
+
+bool reconcile_is_retried(const struct store_entry *entry) {
+    return entry->timer.index != HEAP_OUTSIDE && entry->retries;
+}
+
+void reconcile_unschedule(struct reconcile *r, struct store_entry *entry) {
+    heap_remove(entry->retries ? &r->retry : &r->due, &entry->timer);
+}
+
+static void put(struct reconcile *r, struct store_entry *entry, bool retries, int64_t key) {
+    if (entry->retries != retries)
+        reconcile_unschedule(r, entry);
+    entry->retries = retries;
+    /* There is room: see add_entry. */
+    (void)!heap_put(retries ? &r->retry : &r->due, &entry->timer, key, NULL);
 }
 
 void reconcile_try_later(struct reconcile *r, struct store_entry *entry, int64_t wait_ms) {
@@ -203,8 +220,7 @@ void reconcile_try_later(struct reconcile *r, struct store_entry *entry, int64_t
         return;
     }
     reconcile_set_phase(r, entry, PHASE_IDLE);
-    heap_remove(&r->due, &entry->due);
-    put(&r->retry, &entry->retry, clock_mono_ms() + wait_ms);
+    put(r, entry, true, clock_mono_ms() + wait_ms);
 }
 
 int64_t reconcile_backoff_of(const struct store_entry *entry) {
@@ -216,19 +232,21 @@ int64_t reconcile_backoff_of(const struct store_entry *entry) {
 }
 
 void reconcile_evaluate(struct reconcile *r, struct store_entry *entry) {
-    if (entry->phase != PHASE_IDLE || entry->retry.index != HEAP_OUTSIDE || entry->ghost)
+    if (entry->phase != PHASE_IDLE || reconcile_is_retried(entry) || entry->ghost)
         return;
-    struct decision decision = reconcile_decide(r, entry->job);
+    struct store_view view;
+    struct decision decision = reconcile_decide(r, store_job(entry, &view));
     if (decision.action == ACTION_NONE) {
-        heap_remove(&r->due, &entry->due);
+        reconcile_unschedule(r, entry);
         return;
     }
     reconcile_note_decision(r, entry, &decision, true);
     if (decision.action == ACTION_KEEP || (reconcile_is_dry(r) && entry->counted)) {
-        heap_remove(&r->due, &entry->due);
+        reconcile_unschedule(r, entry);
         return;
     }
-    put(&r->due, &entry->due, decision.due_ms);
+    entry->due_ms = decision.due_ms;
+    put(r, entry, false, decision.due_ms);
 }
 
 /* ---- Jobs that are gone ---- */
@@ -242,7 +260,8 @@ static void note_deleted(struct reconcile *r, const struct job *job) {
 }
 
 void reconcile_submit_gone(struct reconcile *r, struct store_entry *entry, struct run *run, enum run_cause cause) {
-    const struct job *job = entry->job;
+    struct store_view view;
+    const struct job *job = store_job(entry, &view);
     if (cause != RUN_CAUSE_TTL && !entry->counted)
         reconcile_log_gone(job, cause);
     if (reconcile_is_dry(r)) {
@@ -267,7 +286,8 @@ static enum run_cause cause_of_absence(const struct reconcile *r, const struct s
     int64_t by_ms = !leads                                       ? clock_wall_ms() + LEADER_AHEAD_MS
                     : clock_mono_ms() < r->another_told_until_ms ? r->another_led_until_ms
                                                                  : TIME_NONE;
-    struct decision decision = reconcile_decide(r, entry->job);
+    struct store_view view;
+    struct decision decision = reconcile_decide(r, store_job(entry, &view));
     bool maybe_leader =
             (decision.action == ACTION_DELETE || decision.action == ACTION_WAIT) && decision.due_ms <= by_ms;
     return entry->uncertain || maybe_leader ? RUN_CAUSE_UNKNOWN : RUN_CAUSE_EXTERNAL;
@@ -296,7 +316,9 @@ void reconcile_settle_gone(struct reconcile *r, struct store_entry *entry, struc
 void reconcile_look(struct reconcile *r, struct store_entry *entry) {
     reconcile_set_phase(r, entry, PHASE_LOOKING);
     entry->look_first = entry->changed = false;
-    if (r->ports.get_job(r->ports.arg, entry->job->namespace, entry->job->name, entry->job->uid) < 0) {
+    struct store_view view;
+    const struct job *job = store_job(entry, &view);
+    if (r->ports.get_job(r->ports.arg, job->namespace, job->name, job->uid) < 0) {
         entry->look_first = true;
         entry->attempts++;
         reconcile_try_later(r, entry, reconcile_backoff_of(entry));

@@ -57,6 +57,41 @@ int64_t skew_safe_now(const struct skew *skew, int64_t wall_ms, int64_t mono_ms)
     return server_ms < wall_ms ? server_ms : wall_ms;
 }
 
+/* The latest that it can be at the server at mono_ms. */
+static int64_t latest(const struct skew *skew, int64_t mono_ms) {
+    return mono_ms + skew->high_ms + drift_since(skew->high_at_ms, mono_ms);
+}
+
+int64_t skew_width_ms(const struct skew *skew, int64_t mono_ms) {
+    return skew->known ? latest(skew, mono_ms) - skew_server_now(skew, mono_ms) : INT64_MAX;
+}
+
+/* How long before mono_ms a second began at the server, should its clock be in the middle of what is possible. */
+static int64_t since_second(const struct skew *skew, int64_t mono_ms) {
+    int64_t server_ms = skew_server_now(skew, mono_ms) + skew_width_ms(skew, mono_ms) / 2;
+    return (server_ms % DATE_RESOLUTION_MS + DATE_RESOLUTION_MS) % DATE_RESOLUTION_MS;
+}
+
+int64_t skew_ask_at(struct skew_lessons *lessons, const struct skew *skew, int64_t now_ms, int64_t by_ms) {
+    int64_t width_ms = skew_width_ms(skew, now_ms), was_ms = lessons->width_ms;
+    if (!skew->known || by_ms <= now_ms)
+        return by_ms;
+    lessons->width_ms = width_ms;
+    if (width_ms <= (lessons->pause_ms ? SKEW_SHARP_MS : SKEW_BLUNT_MS)) {
+        lessons->pause_ms = 0;
+        int64_t last_ms = by_ms - since_second(skew, by_ms);
+        return last_ms > now_ms ? last_ms : by_ms;
+    }
+    bool in_vain = lessons->pause_ms && width_ms > was_ms * 3 / 4;
+    if (!in_vain)
+        lessons->pause_ms = SKEW_PAUSE_FIRST_MS;
+    else if (lessons->pause_ms < by_ms - now_ms)
+        lessons->pause_ms *= 2;
+    int64_t next_ms = now_ms + lessons->pause_ms;
+    next_ms += DATE_RESOLUTION_MS - since_second(skew, next_ms);
+    return next_ms < by_ms ? next_ms : by_ms;
+}
+
 int64_t skew_from_wall(const struct skew *skew, int64_t wall_ms, int64_t mono_ms) {
     if (!skew->known)
         return 0;

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "base/clock.h"
+#include "jobs/store_pack.h"
 
 static void free_namespace(struct store_namespace *ns) {
     free(ns->name);
@@ -18,46 +19,64 @@ static void free_cronjob(struct store_cronjob *cronjob) {
 }
 
 void store_finish(struct store *store) {
-    struct store_entry *entry, *next_entry;
-    HASH_ITER (hh, store->entries, entry, next_entry)
+    struct hashset_cursor cursor = {0};
+    for (struct store_entry *entry; (entry = store_next(store, &cursor));)
         store_remove(store, entry);
+    hashset_finish(&store->jobs);
+    intern_finish(&store->texts);
     store_prune_namespaces(store, 0);
     store_prune_cronjobs(store, 0);
 }
 
-struct store_entry *store_find(const struct store *store, const char *uid) {
-    struct store_entry *entry;
-    HASH_FIND_STR(store->entries, uid, entry);
-    return entry;
+/* A hash of another text than a UUID serves as one. */
+static uint64_t hash_of_uid(const uint64_t uid[2]) {
+    return hash_number(uid[0] ^ hash_number(uid[1]));
 }
 
-struct store_entry *store_add(struct store *store, struct job *job) {
-    struct store_entry *entry = calloc(1, sizeof *entry);
-    if (!entry) {
-        free(job);
+static uint64_t hash_of_entry(const void *item) {
+    const struct store_entry *entry = item;
+    return hash_of_uid(entry->job.uid);
+}
+
+static bool entry_has_key(const void *item, const void *key) {
+    return store_key_is_of(key, item);
+}
+
+uint32_t store_count(const struct store *store) {
+    return store->jobs.len;
+}
+
+struct store_entry *store_next(const struct store *store, struct hashset_cursor *cursor) {
+    return hashset_next(&store->jobs, cursor);
+}
+
+struct store_entry *store_find(const struct store *store, const char *uid) {
+    struct store_key key = store_key_of(uid);
+    return hashset_find(&store->jobs, hash_of_uid(key.uid), entry_has_key, &key);
+}
+
+struct store_entry *store_add(struct store *store, const struct job *job) {
+    size_t len = strnlen(job->name, STORE_TEXT_MAX);
+    struct store_entry *entry = calloc(1, sizeof *entry + len + 1);
+    if (!entry)
         return NULL;
-    }
-    entry->job = job;
-    entry->due.index = entry->retry.index = HEAP_OUTSIDE;
-    HASH_ADD_KEYPTR(hh, store->entries, job->uid, strlen(job->uid), entry);
-    if (!hash_added(entry)) {
-        free(job);
+    memcpy(entry->name, job->name, len);
+    entry->timer = (struct heap_node)HEAP_NODE_INIT;
+    if (store_pack(store, entry, job) < 0 || hashset_add(&store->jobs, entry, hash_of_entry, NULL) < 0) {
+        store_pack_drop(store, entry);
         free(entry);
         return NULL;
     }
     return entry;
 }
 
-void store_replace_job(struct store *store, struct store_entry *entry, struct job *job) {
-    (void)store;
-    free(entry->job);
-    entry->job = job;
-    entry->hh.key = job->uid; /* the same text at its new place */
+int store_replace_job(struct store *store, struct store_entry *entry, const struct job *job) {
+    return store_pack(store, entry, job);
 }
 
 void store_remove(struct store *store, struct store_entry *entry) {
-    HASH_DEL(store->entries, entry);
-    free(entry->job);
+    hashset_remove(&store->jobs, entry, hash_of_entry);
+    store_pack_drop(store, entry);
     free(entry);
 }
 

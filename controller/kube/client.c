@@ -8,6 +8,7 @@
 #include "base/json.h"
 #include "base/strbuf.h"
 #include "kube/credentials.h"
+#include "kube/protostream.h"
 
 #ifndef SEXTON_VERSION
 #define SEXTON_VERSION "dev"
@@ -39,12 +40,12 @@ struct client {
 struct client_call {
     struct client *client;
     struct client_call *next, *previous;
-    char *method, *path, *body, *content_type;
+    char *method, *path, *body, *content_type, *accept;
     enum http_lane lane;
     int64_t timeout_ms;
     void *arg;
     bool (*may_send)(void *arg);
-    void (*opened)(void *arg);
+    void (*opened)(void *arg, const char *content_type);
     enum http_data_result (*data)(void *arg, const char *data, size_t len);
     void (*done)(void *arg, const struct client_answer *answer);
     struct http_transfer *transfer;
@@ -53,7 +54,8 @@ struct client_call {
     bool counted;
     uint64_t login; /* generation of the login that was sent */
     bool tried_again;
-    bool failed; /* collected holds why, until the timer tells */
+    bool is_protobuf; /* what is collected */
+    bool failed;      /* collected holds why, until the timer tells */
     struct strbuf collected;
 };
 
@@ -95,6 +97,7 @@ static void call_free(struct client_call *call) {
     free(call->path);
     free(call->body);
     free(call->content_type);
+    free(call->accept);
     free(call);
 }
 
@@ -220,13 +223,43 @@ static const char *describe_status(int status, const char *body, char text[ERROR
     return text;
 }
 
-static void on_head(void *arg, int status) {
+/* What an answer's pointers point to. */
+struct words {
+    json_t *body;
+    struct strbuf reason, message;
+    char text[ERROR_TEXT_MAX];
+};
+
+static enum error_kind read_json(const struct client_call *call, struct client_answer *answer, struct words *words) {
+    struct error why = {0};
+    words->body = json_read(
+            strbuf_text(&call->collected), call->collected.len, JSON_REJECT_DUPLICATES | JSON_ALLOW_NUL, NULL, &why);
+    answer->body = words->body;
+    answer->reason = json_string_value(json_object_get(words->body, "reason"));
+    answer->message = json_string_value(json_object_get(words->body, "message"));
+    return why.kind;
+}
+
+/* Of these only what went wrong is collected. */
+static enum error_kind read_protobuf(
+        const struct client_call *call, struct client_answer *answer, struct words *words) {
+    struct error why = {0};
+    if (protostream_read_status(
+                strbuf_text(&call->collected), call->collected.len, &words->reason, &words->message, &why) == 0) {
+        answer->reason = words->reason.len ? strbuf_text(&words->reason) : NULL;
+        answer->message = words->message.len ? strbuf_text(&words->message) : NULL;
+    }
+    return why.kind;
+}
+
+static void on_head(void *arg, int status, const char *content_type) {
     struct client_call *call = arg;
+    call->is_protobuf = protostream_is_type(content_type);
     if (status == 200 && call->verb == CLIENT_WATCH)
         count(call, status, false);
     note_answer(call->client, NULL);
     if (status == 200 && call->opened)
-        call->opened(call->arg);
+        call->opened(call->arg, content_type);
 }
 
 static enum http_data_result on_data(void *arg, struct http_transfer *transfer, const char *data, size_t len) {
@@ -266,39 +299,35 @@ static void on_done(void *arg, const struct http_result *result) {
             return;
         }
     }
-    char text[ERROR_TEXT_MAX];
+    struct words words = {.reason = STRBUF_INIT(PROTOSTREAM_WORD_MAX), .message = STRBUF_INIT(PROTOSTREAM_MESSAGE_MAX)};
     struct client_answer answer = {.status = result->failure ? 0 : result->status,
             .sent = result->sent,
             .withheld = result->withheld,
             .retry_after_ms = result->retry_after_ms};
-    json_t *body = NULL;
     if (result->failure) {
-        snprintf(text, sizeof text, "%s", result->failure);
-        answer.message = text;
-    } else {
-        struct error why = {0};
-        body = json_read(strbuf_text(&call->collected), call->collected.len, JSON_REJECT_DUPLICATES | JSON_ALLOW_NUL,
-                NULL, &why);
-        if (why.kind == ERROR_NOMEM)
-            answer.status = 0; /* what it said is not known */
-        answer.body = body;
-        answer.reason = json_string_value(json_object_get(body, "reason"));
-        answer.message = json_string_value(json_object_get(body, "message"));
-        if (why.kind == ERROR_NOMEM)
-            answer.message = "out of memory: the answer could not be read";
-        else if (!answer.message || result->status / 100 == 2)
-            answer.message = describe_status(result->status, strbuf_text(&call->collected), text);
+        snprintf(words.text, sizeof words.text, "%s", result->failure);
+        answer.message = words.text;
+    } else if ((call->is_protobuf ? read_protobuf : read_json)(call, &answer, &words) == ERROR_NOMEM) {
+        answer.status = 0; /* what it said is not known */
+        answer.message = "out of memory: the answer could not be read";
+    } else if (!answer.message || result->status / 100 == 2) {
+        answer.message =
+                describe_status(result->status, call->is_protobuf ? "" : strbuf_text(&call->collected), words.text);
     }
     finish(call, &answer);
-    json_decref(body);
+    json_decref(words.body);
+    strbuf_finish(&words.reason);
+    strbuf_finish(&words.message);
 }
 
 static int send_call(struct client_call *call, const struct kube_auth *auth, struct error *err) {
     const struct kube_config *config = call->client->config;
-    struct strbuf url = STRBUF_INIT(URL_MAX), authorization = STRBUF_INIT(CLIENT_BODY_MAX), type = STRBUF_INIT(256);
+    struct strbuf url = STRBUF_INIT(URL_MAX), authorization = STRBUF_INIT(CLIENT_BODY_MAX), type = STRBUF_INIT(256),
+                  accept = STRBUF_INIT(256);
     strbuf_add_format(&url, "%s%s", config->server, call->path);
-    const char *headers[6] = {"Accept: application/json", ("User-Agent: sexton/" SEXTON_VERSION),
-            "Expect:" /* no waiting for 100 Continue */};
+    strbuf_add_format(&accept, "Accept: %s", call->accept ? call->accept : "application/json");
+    const char *headers[6] = {
+            strbuf_text(&accept), ("User-Agent: sexton/" SEXTON_VERSION), "Expect:" /* no waiting for 100 Continue */};
     int n = 3;
     if (auth->authorization) {
         strbuf_add_format(&authorization, "Authorization: %s", auth->authorization);
@@ -332,7 +361,7 @@ static int send_call(struct client_call *call, const struct kube_auth *auth, str
             .on_data = on_data,
             .on_done = on_done};
     int result = -1;
-    if (strbuf_failed(&url) || strbuf_failed(&authorization))
+    if (strbuf_failed(&url) || strbuf_failed(&authorization) || strbuf_failed(&type) || strbuf_failed(&accept))
         error_set(err, ERROR_LIMIT, "the URL is longer than %d bytes, or memory ran out", URL_MAX);
     else if ((call->transfer = http_start(call->client->http, &request, err)))
         result = 0;
@@ -342,6 +371,7 @@ static int send_call(struct client_call *call, const struct kube_auth *auth, str
     strbuf_finish(&url);
     strbuf_finish(&authorization);
     strbuf_finish(&type);
+    strbuf_finish(&accept);
     return result;
 }
 
@@ -378,8 +408,9 @@ struct client_call *client_start(struct client *client, const struct client_requ
     call->path = strdup(request->path);
     call->body = request->body ? strdup(request->body) : NULL;
     call->content_type = request->content_type ? strdup(request->content_type) : NULL;
+    call->accept = request->accept ? strdup(request->accept) : NULL;
     if (!call->method || !call->path || (request->body && !call->body) ||
-            (request->content_type && !call->content_type)) {
+            (request->content_type && !call->content_type) || (request->accept && !call->accept)) {
         call_free(call);
         error_nomem(err);
         return NULL;

@@ -14,6 +14,8 @@
 
 #define RETRY_AFTER_MAX_S 3600 /* a server that asks for more is asked again after an hour */
 
+#define HEADER_VALUE_MAX 128 /* the beginning of one that matters tells enough */
+
 #define LANES 2
 
 /* Each lane has its own libcurl, and so its own connections: one that asks for HTTP/1.1 is given an idle connection
@@ -52,10 +54,11 @@ struct http_transfer {
     size_t body_len, body_sent;
     void *arg;
     bool (*may_send)(void *arg);
-    void (*on_head)(void *arg, int status);
+    void (*on_head)(void *arg, int status, const char *content_type);
     enum http_data_result (*on_data)(void *arg, struct http_transfer *transfer, const char *data, size_t len);
     void (*on_done)(void *arg, const struct http_result *result);
     struct http_result result;
+    char content_type[HEADER_VALUE_MAX];
     char failure[CURL_ERROR_SIZE + 64];
     bool pending; /* not with libcurl yet */
     bool cancelled, aborted;
@@ -269,7 +272,7 @@ static bool header_is(const char *line, size_t len, const char *name, char *valu
 static size_t header_callback(char *line, size_t size, size_t n, void *arg) {
     struct http_transfer *t = arg;
     size_t len = size * n;
-    char value[64];
+    char value[HEADER_VALUE_MAX];
     if (t->cancelled)
         return 0;
     if (len > 5 && strncmp(line, "HTTP/", 5) == 0) {
@@ -277,8 +280,11 @@ static size_t header_callback(char *line, size_t size, size_t n, void *arg) {
         t->result.retry_after_ms = -1;
         t->result.date_ms = TIME_NONE;
         t->result.answered_ms = clock_mono_ms();
+        t->content_type[0] = '\0';
     } else if (len <= 2 && http_status(t) >= 200 && t->on_head) {
-        t->on_head(t->arg, http_status(t));
+        t->on_head(t->arg, http_status(t), t->content_type);
+    } else if (header_is(line, len, "Content-Type", t->content_type, sizeof t->content_type)) {
+        return len;
     } else if (header_is(line, len, "Retry-After", value, sizeof value)) {
         char *end;
         long long seconds = strtoll(value, &end, 10);

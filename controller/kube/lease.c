@@ -12,6 +12,7 @@
 
 #define LEASE_PATH_MAX 1024
 #define DURATION_MAX_MS (3600 * 1000LL) /* a holder that asks for more is not waited for longer */
+#define REQUEST_LEAST_MS 1000           /* no request is given up sooner, however near the deadline is */
 
 enum step { STEP_IDLE, STEP_READING, STEP_WRITING, STEP_RELEASING, STEP_DONE };
 
@@ -163,14 +164,40 @@ static void forget_object(struct lease *lease) {
 
 static void step(void *arg);
 
-static void wait_for_retry(struct lease *lease, int64_t least_ms) {
-    int64_t period_ms = lease->settings.retry_period_ms;
-    /* A little apart from the others who wait for it too. */
-    int64_t wait_ms = period_ms;
-    if (lease->until_ms == LEASE_NOT_HELD)
-        wait_ms += (int64_t)random_below((uint64_t)(period_ms / 5) + 1);
+static int64_t smaller(int64_t a, int64_t b) {
+    return a < b ? a : b;
+}
+
+static int64_t larger(int64_t a, int64_t b) {
+    return a > b ? a : b;
+}
+
+static int64_t retry_wait(const struct lease *lease, int64_t least_ms) {
+    int64_t wait_ms = lease->settings.retry_period_ms;
+    if (lease->until_ms != LEASE_NOT_HELD)
+        wait_ms -= clock_mono_ms() - lease->asked_ms; /* what the last one took counts: the deadline is near */
+    else
+        wait_ms += (int64_t)random_below((uint64_t)(wait_ms / 5) + 1); /* apart from the others who wait for it too */
+    return larger(larger(wait_ms, least_ms), 0);
+}
+
+static void wait_for(struct lease *lease, int64_t wait_ms) {
     lease->step = STEP_IDLE;
-    loop_timer_start(lease->retry, wait_ms > least_ms ? wait_ms : least_ms);
+    loop_timer_start(lease->retry, wait_ms);
+}
+
+static void wait_for_renewal(struct lease *lease) {
+    int64_t now_ms = clock_mono_ms();
+    int64_t by_ms = lease->asked_ms + smaller(lease->settings.duration_ms / 3, lease->settings.renew_deadline_ms / 2);
+    int64_t at_ms = lease->handler.plan && by_ms > now_ms ? lease->handler.plan(lease->handler.arg, by_ms) : by_ms;
+    wait_for(lease, larger(smaller(at_ms, by_ms) - now_ms, 0));
+}
+
+/* While it is held there is to be time for another one, should this one hang. */
+static int64_t request_timeout(const struct lease *lease) {
+    int64_t whole_ms = lease->settings.renew_deadline_ms;
+    int64_t left_ms = lease->until_ms == LEASE_NOT_HELD ? whole_ms : lease->until_ms - clock_mono_ms();
+    return larger(left_ms / 2, smaller(REQUEST_LEAST_MS, whole_ms / 2));
 }
 
 static void finish_release(void *arg) {
@@ -183,6 +210,8 @@ static void failed(struct lease *lease, const char *doing, const struct client_a
     if (lease->failures++ == 0)
         lease->failing_since_ms = clock_mono_ms();
     forget_object(lease); /* whether a write took effect is seen by reading */
+    /* Who is to be asked again in an hour may be well in a second, and others wait for us no longer than this. */
+    int64_t wait_ms = retry_wait(lease, smaller(answer->retry_after_ms, lease->settings.duration_ms));
     if (strcmp(lease->told_failure, answer->message) != 0) {
         snprintf(lease->told_failure, sizeof lease->told_failure, "%s", answer->message);
         log_error(lease->until_ms != LEASE_NOT_HELD ? "the lease could not be renewed"
@@ -192,15 +221,13 @@ static void failed(struct lease *lease, const char *doing, const struct client_a
                 answer->status == 403 || answer->status == 404
                         ? log_text("hint", "run 'sexton check'; lease-namespace says where the lease is, and "
                                            "leader-elect = false is for a controller that is alone")
-                        : log_duration("retry_in", lease->settings.retry_period_ms));
+                        : log_duration("retry_in", wait_ms));
     }
     if (lease->releasing) {
         finish_release(lease);
         return;
     }
-    /* Who is to be asked again in an hour may be well in a second, and others wait for us no longer than this. */
-    int64_t least_ms = answer->retry_after_ms;
-    wait_for_retry(lease, least_ms < lease->settings.duration_ms ? least_ms : lease->settings.duration_ms);
+    wait_for(lease, wait_ms);
     if (lease->handler.failed)
         lease->handler.failed(lease->handler.arg, answer->status, answer->message, lease->failures);
 }
@@ -278,14 +305,14 @@ static void on_written(void *arg, const struct client_answer *answer) {
         int64_t until_ms = lease->asked_ms + lease->settings.renew_deadline_ms;
         if (until_ms > clock_mono_ms())
             hold_until(lease, until_ms);
-        wait_for_retry(lease, 0);
+        wait_for_renewal(lease);
     } else if (answer->status == 409 || (answer->status == 404 && lease->object)) {
         /* Somebody else wrote it, or took it away: who has it now is seen by reading. */
         lose(lease, "somebody else has changed it");
         forget_object(lease);
         lease->step = STEP_IDLE;
         if (lease->looked_again) {
-            wait_for_retry(lease, 0);
+            wait_for(lease, retry_wait(lease, 0));
         } else {
             lease->looked_again = true;
             step(lease);
@@ -305,7 +332,7 @@ static void write_lease(struct lease *lease, bool release) {
     lease->step = release ? STEP_RELEASING : STEP_WRITING;
     if (!is_ours(lease))
         lease->was_anothers = lease->seen != NULL;
-    int64_t timeout_ms = release ? LEASE_RELEASE_TIMEOUT_MS : lease->settings.renew_deadline_ms / 2;
+    int64_t timeout_ms = release ? LEASE_RELEASE_TIMEOUT_MS : request_timeout(lease);
     if (lease->object)
         (void)request(lease, "PUT", lease->path, body, timeout_ms, on_written);
     else
@@ -339,7 +366,7 @@ static void on_read(void *arg, const struct client_answer *answer) {
         write_lease(lease, false);
         return;
     }
-    wait_for_retry(lease, 0);
+    wait_for(lease, retry_wait(lease, 0));
     tell_holder(lease);
 }
 
@@ -355,7 +382,7 @@ static void step(void *arg) {
         write_lease(lease, lease->releasing);
     } else {
         lease->step = STEP_READING;
-        (void)request(lease, "GET", lease->path, NULL, lease->settings.renew_deadline_ms / 2, on_read);
+        (void)request(lease, "GET", lease->path, NULL, request_timeout(lease), on_read);
     }
 }
 

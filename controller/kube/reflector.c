@@ -9,12 +9,17 @@
 #include "base/json.h"
 #include "base/strbuf.h"
 #include "kube/framer.h"
+#include "kube/protostream.h"
 
 #define PATH_MAX_BYTES 8192
 #define WATCH_SHORT_MS 1000         /* a watch that ends sooner ended at once: so there is one a second at most */
 #define WATCH_OPEN_TIMEOUT_MS 30000 /* the headers of a watch come at once; who waits for them knows nothing new */
 /* The API server takes a NUL in an annotation of anybody's; whether it matters is for those who read it to judge. */
 #define REFLECTOR_JSON (JSON_REJECT_DUPLICATES | JSON_ALLOW_NUL)
+
+/* Protobuf where the server speaks it. */
+#define ACCEPT_LIST PROTOSTREAM_TYPE ";q=1, application/json;q=0.9"
+#define ACCEPT_WATCH PROTOSTREAM_TYPE ";stream=watch;q=1, application/json;q=0.9"
 
 enum state { IDLE, LISTING, WATCHING, WAITING, STOPPED };
 
@@ -29,7 +34,10 @@ struct reflector {
 
     enum state state;
     struct client_call *call;
+    const struct protobuf_codec *codec;       /* NULL: JSON alone */
+    const struct protobuf_codec *asked_codec; /* the same, of the request under way */
     struct framer *framer;
+    struct protostream *protostream; /* NULL: this answer is JSON */
     struct loop_timer *timer;
     struct backoff backoff;
 
@@ -61,6 +69,7 @@ struct reflector *reflector_create(struct loop *loop, struct client *client, con
     }
     r->client = client;
     r->handler = *handler;
+    r->codec = settings->watch_path ? NULL : settings->codec;
     r->list_only = settings->list_only;
     r->attempts = settings->attempts;
     r->stats.last_heard_ms = TIME_NONE;
@@ -83,6 +92,7 @@ void reflector_destroy(struct reflector *r) {
     client_cancel(r->call);
     loop_timer_destroy(r->timer);
     framer_destroy(r->framer);
+    protostream_destroy(r->protostream);
     free(r->path);
     free(r->query);
     free(r->watch_path);
@@ -175,13 +185,20 @@ static const char *text_at(const json_t *object, const char *key) {
     return json_string_value(json_object_get(object, key));
 }
 
+/* ---- what a list brings ---- */
+
+static int hand_over(struct reflector *r, enum reflector_change change, const struct reflector_item *item) {
+    return r->handler.item(r->handler.arg, change, item);
+}
+
 /* -1: there was no memory for it. */
 static int listed_item(struct reflector *r, const json_t *object, const char *aside, size_t aside_len) {
+    const struct reflector_item item = {.json = object, .template = aside, .template_len = aside_len};
     const char *version = text_at(json_object_get(object, "metadata"), "resourceVersion");
     /* Of one object this is all there is to tell that it is one. */
     if (r->watch_path && (!version || replace_text(&r->resource_version, version, NULL) < 0))
         return version ? -1 : 0;
-    return r->handler.item(r->handler.arg, REFLECTOR_LISTED, object, aside, aside_len);
+    return hand_over(r, REFLECTOR_LISTED, &item);
 }
 
 static int list_item(void *arg, const char *json, size_t len, const char *aside, size_t aside_len) {
@@ -199,6 +216,15 @@ static int list_item(void *arg, const char *json, size_t len, const char *aside,
     return result == 0 ? 0 : error_nomem(&r->parse_error);
 }
 
+/* Texts may be NULL or "": none. */
+static int list_whole(void *arg, const char *resource_version, const char *continue_token) {
+    struct reflector *r = arg;
+    /* A token that was lost would make this page look like the last one. */
+    if (replace_text(&r->resource_version, resource_version, &r->parse_error) < 0)
+        return -1;
+    return replace_text(&r->continue_token, continue_token, &r->parse_error);
+}
+
 static int list_envelope(void *arg, const char *json, size_t len) {
     struct reflector *r = arg;
     struct error *err = &r->parse_error, why = {0};
@@ -206,59 +232,83 @@ static int list_envelope(void *arg, const char *json, size_t len) {
         return error_set(err, ERROR_FORMAT, "the answer is a list instead of an object");
     json_t *envelope = json_read(json, len, JSON_ALLOW_NUL, NULL, &why);
     const json_t *metadata = json_object_get(envelope, "metadata");
-    /* A token that was lost would make this page look like the last one. */
-    int result = why.kind == ERROR_NOMEM ? error_nomem(err)
-                 : replace_text(&r->resource_version, text_at(metadata, "resourceVersion"), err) < 0
-                         ? -1
-                         : replace_text(&r->continue_token, text_at(metadata, "continue"), err);
+    int result = why.kind == ERROR_NOMEM
+                         ? error_nomem(err)
+                         : list_whole(r, text_at(metadata, "resourceVersion"), text_at(metadata, "continue"));
     json_decref(envelope);
     return result;
 }
 
-static void watch_error(struct reflector *r, const json_t *status) {
-    if (json_integer_value(json_object_get(status, "code")) == 410) {
+static int list_object(void *arg, const void *object) {
+    struct reflector *r = arg;
+    const struct reflector_item item = {.decoded = object, .template = ""};
+    return hand_over(r, REFLECTOR_LISTED, &item) == 0 ? 0 : error_nomem(&r->parse_error);
+}
+
+static int list_unreadable(void *arg, const char *why) {
+    struct reflector *r = arg;
+    r->handler.unreadable(r->handler.arg, why);
+    return 0;
+}
+
+/* ---- what a watch brings ---- */
+
+/* One event, however it came. */
+struct event {
+    const char *type; /* NULL: it has none */
+    struct reflector_item item;
+    bool has_object;
+    const char *version; /* the object's */
+    int64_t code;        /* of a Status */
+    const char *message;
+};
+
+static void watch_error(struct reflector *r, const struct event *event) {
+    if (event->code == 410) {
         r->gone = "the resourceVersion is too old";
         return;
     }
-    const char *message = text_at(status, "message");
-    snprintf(r->event_error, sizeof r->event_error, "%s", message ? message : "the watch sent an error");
+    snprintf(r->event_error, sizeof r->event_error, "%s", event->message ? event->message : "the watch sent an error");
 }
 
 /* A single object: the first that its watch tells is what was read, or the watch began in the past, or there was a
  * change in between. */
-static bool begins_as_read(const struct reflector *r, const char *type, const char *version) {
-    bool first = r->watch_path && r->events == 1 && strcmp(type, "BOOKMARK") != 0;
-    return !first || (version && r->resource_version && strcmp(version, r->resource_version) == 0);
+static bool begins_as_read(const struct reflector *r, const struct event *event) {
+    bool first = r->watch_path && r->events == 1 && strcmp(event->type, "BOOKMARK") != 0;
+    return !first || (event->version && r->resource_version && strcmp(event->version, r->resource_version) == 0);
 }
 
 /* -1: memory ran out, and the event must come again. */
-static int watch_event(struct reflector *r, const json_t *frame, const char *aside, size_t aside_len) {
-    const char *type = text_at(frame, "type");
-    const json_t *object = json_object_get(frame, "object");
-    const char *version = text_at(json_object_get(object, "metadata"), "resourceVersion");
+static int take_event(struct reflector *r, const struct event *event) {
     if (r->gone && r->watch_path)
         return 0; /* it comes again; of many, some may be gone by then */
-    if (!type || !json_is_object(object)) {
+    if (!event->type || !event->has_object) {
         r->handler.unreadable(r->handler.arg, "a watch event without type or object");
         return 0;
     }
     r->events++;
-    if (strcmp(type, "ERROR") == 0) {
-        watch_error(r, object);
+    if (strcmp(event->type, "ERROR") == 0) {
+        watch_error(r, event);
         return 0;
     }
-    if (!begins_as_read(r, type, version)) {
+    if (!begins_as_read(r, event)) {
         r->gone = "the watch began with another state than was read before it";
         return 0;
     }
     int result = 0;
-    if (strcmp(type, "DELETED") == 0)
-        result = r->handler.item(r->handler.arg, REFLECTOR_DELETED, object, aside, aside_len);
-    else if (strcmp(type, "ADDED") == 0 || strcmp(type, "MODIFIED") == 0)
-        result = r->handler.item(r->handler.arg, REFLECTOR_CHANGED, object, aside, aside_len);
-    else if (strcmp(type, "BOOKMARK") != 0)
+    if (strcmp(event->type, "DELETED") == 0)
+        result = hand_over(r, REFLECTOR_DELETED, &event->item);
+    else if (strcmp(event->type, "ADDED") == 0 || strcmp(event->type, "MODIFIED") == 0)
+        result = hand_over(r, REFLECTOR_CHANGED, &event->item);
+    else if (strcmp(event->type, "BOOKMARK") != 0)
         r->handler.unreadable(r->handler.arg, "a watch event of an unknown type");
-    return result == 0 && version ? replace_text(&r->resource_version, version, NULL) : result;
+    return result == 0 && event->version ? replace_text(&r->resource_version, event->version, NULL) : result;
+}
+
+/* What it was about is unknown from here on. */
+static void watch_unreadable_as(struct reflector *r, const char *why) {
+    r->handler.unreadable(r->handler.arg, why);
+    r->gone = "the watch sent something that cannot be read";
 }
 
 static int watch_item(void *arg, const char *json, size_t len, const char *aside, size_t aside_len) {
@@ -266,16 +316,38 @@ static int watch_item(void *arg, const char *json, size_t len, const char *aside
     struct error why = {0};
     int result = 0;
     json_t *frame = json_read(json, len, REFLECTOR_JSON, NULL, &why);
+    const json_t *object = json_object_get(frame, "object");
     if (frame) {
-        result = watch_event(r, frame, aside, aside_len);
+        const struct event event = {.type = text_at(frame, "type"),
+                .item = {.json = object, .template = aside, .template_len = aside_len},
+                .has_object = json_is_object(object),
+                .version = text_at(json_object_get(object, "metadata"), "resourceVersion"),
+                .code = json_integer_value(json_object_get(object, "code")),
+                .message = text_at(object, "message")};
+        result = take_event(r, &event);
     } else if (why.kind == ERROR_NOMEM) {
         result = -1;
     } else {
-        r->handler.unreadable(r->handler.arg, why.text);
-        r->gone = "the watch sent something that cannot be read"; /* what it was about is unknown from here on */
+        watch_unreadable_as(r, why.text);
     }
     json_decref(frame);
     return result == 0 ? 0 : error_nomem(&r->parse_error);
+}
+
+static int watch_frame(void *arg, const struct protostream_event *frame) {
+    struct reflector *r = arg;
+    const struct event event = {.type = *frame->type ? frame->type : NULL,
+            .item = {.decoded = frame->object, .template = ""},
+            .has_object = frame->object || frame->is_status,
+            .version = frame->resource_version,
+            .code = frame->code,
+            .message = frame->message};
+    return take_event(r, &event) == 0 ? 0 : error_nomem(&r->parse_error);
+}
+
+static int watch_unreadable(void *arg, const char *why) {
+    watch_unreadable_as(arg, why);
+    return 0;
 }
 
 static int ignore_envelope(void *arg, const char *json, size_t len) {
@@ -285,13 +357,49 @@ static int ignore_envelope(void *arg, const char *json, size_t len) {
     return 0;
 }
 
+/* ---- requests and their answers ---- */
+
+/* What reads this answer. */
+static int create_reader(struct reflector *r, bool watch, bool is_protobuf, struct error *err) {
+    const struct framer_handler framing = {
+            .arg = r, .item = watch ? watch_item : list_item, .envelope = watch ? ignore_envelope : list_envelope};
+    const struct protostream_handler handler = {.arg = r,
+            .item = list_object,
+            .list = list_whole,
+            .event = watch_frame,
+            .unreadable = watch ? watch_unreadable : list_unreadable};
+    framer_destroy(r->framer);
+    r->framer = NULL;
+    protostream_destroy(r->protostream);
+    r->protostream = NULL;
+    if (!is_protobuf)
+        return (r->framer = framer_create(&framing, err)) ? 0 : -1;
+    r->protostream = protostream_create(watch ? PROTOSTREAM_WATCH : PROTOSTREAM_LIST, r->asked_codec, &handler, err);
+    return r->protostream ? 0 : -1;
+}
+
+/* The headers say in which encoding the answer comes. */
+static void choose_reader(struct reflector *r, bool watch, const char *content_type) {
+    if (r->asked_codec && protostream_is_type(content_type) && create_reader(r, watch, true, &r->parse_error) < 0)
+        error_nomem(&r->parse_error);
+}
+
+static int push(struct reflector *r, const char *data, size_t len) {
+    return r->protostream ? protostream_push(r->protostream, data, len, &r->parse_error)
+                          : framer_push(r->framer, data, len, &r->parse_error);
+}
+
+static int end_reader(struct reflector *r) {
+    return r->protostream ? protostream_end(r->protostream, &r->parse_error) : framer_end(r->framer, &r->parse_error);
+}
+
 static enum http_data_result on_data(void *arg, const char *data, size_t len) {
     struct reflector *r = arg;
     int64_t now_ms = clock_mono_ms();
     if (now_ms > r->due_ms)
         r->due_ms = now_ms;
     r->stats.last_heard_ms = now_ms;
-    if (framer_push(r->framer, data, len, &r->parse_error) != 0)
+    if (r->parse_error.kind != ERROR_NONE || push(r, data, len) != 0)
         return HTTP_ABORT;
     if (r->gone || r->event_error[0])
         return HTTP_ABORT;
@@ -310,6 +418,14 @@ static bool is_absent(const struct reflector *r, const struct client_answer *ans
     return r->watch_path && answer->status == 404 && answer->reason && strcmp(answer->reason, "NotFound") == 0;
 }
 
+static void on_list_opened(void *arg, const char *content_type) {
+    choose_reader(arg, false, content_type);
+}
+
+static size_t count_documents(const struct reflector *r) {
+    return r->protostream ? protostream_documents(r->protostream) : framer_documents(r->framer);
+}
+
 static void on_listed(void *arg, const struct client_answer *answer) {
     struct reflector *r = arg;
     r->call = NULL;
@@ -323,8 +439,8 @@ static void on_listed(void *arg, const struct client_answer *answer) {
     }
     struct error *parse = &r->parse_error;
     bool absent = is_absent(r, answer);
-    bool whole = answer->status == 200 && parse->kind == ERROR_NONE && framer_end(r->framer, parse) == 0;
-    if (whole && framer_documents(r->framer) != 1)
+    bool whole = answer->status == 200 && parse->kind == ERROR_NONE && end_reader(r) == 0;
+    if (whole && count_documents(r) != 1)
         error_set(parse, ERROR_FORMAT, "the answer is empty");
     if (parse->kind != ERROR_NONE || (answer->status != 200 && !absent)) {
         forget_list(r);
@@ -350,8 +466,9 @@ static void on_listed(void *arg, const struct client_answer *answer) {
     r->handler.complete(r->handler.arg);
 }
 
-static void on_watch_opened(void *arg) {
+static void on_watch_opened(void *arg, const char *content_type) {
     struct reflector *r = arg;
+    choose_reader(r, true, content_type);
     loop_timer_stop(r->timer);
     r->opened_ms = r->stats.last_heard_ms = clock_mono_ms();
     r->due_ms = r->opened_ms + r->timeout_ms;
@@ -383,7 +500,7 @@ static void on_watch_ended(void *arg, const struct client_answer *answer) {
         if (answer->status == 400 || answer->status == 404)
             forget_list(r);
         fail(r, "watch", answer->status, answer->message, answer->retry_after_ms);
-    } else if (framer_end(r->framer, &r->parse_error) < 0) {
+    } else if (end_reader(r) < 0) {
         fail(r, "watch", 0, r->parse_error.text, 0);
     } else if (lasted_ms < WATCH_SHORT_MS && (r->events == 0 || r->short_watches > 0)) {
         fail(r, "watch", 0, "the watch ended at once", 0);
@@ -395,12 +512,9 @@ static void on_watch_ended(void *arg, const struct client_answer *answer) {
 }
 
 static int start_request(struct reflector *r, bool watch, struct error *err) {
-    const struct framer_handler framing = {
-            .arg = r, .item = watch ? watch_item : list_item, .envelope = watch ? ignore_envelope : list_envelope};
-    framer_destroy(r->framer);
-    r->framer = framer_create(&framing, err);
-    if (!r->framer)
+    if (create_reader(r, watch, false, err) < 0)
         return -1;
+    r->asked_codec = r->codec;
     r->parse_error = (struct error){0};
     r->gone = NULL;
     r->event_error[0] = '\0';
@@ -420,13 +534,16 @@ static int start_request(struct reflector *r, bool watch, struct error *err) {
         }
         request.timeout_ms = (int64_t)timeout_s * 1000 + REFLECTOR_WATCH_GRACE_MS;
         request.opened = on_watch_opened;
+        request.accept = r->codec ? ACCEPT_WATCH : NULL;
         request.done = on_watch_ended;
     } else {
         request.verb = r->watch_path ? CLIENT_GET : CLIENT_LIST;
         request.timeout_ms = r->watch_path  ? CLIENT_REQUEST_TIMEOUT_MS
                              : r->full_list ? REFLECTOR_FULL_LIST_TIMEOUT_MS
                                             : REFLECTOR_LIST_TIMEOUT_MS;
+        request.opened = on_list_opened;
         request.done = on_listed;
+        request.accept = r->codec ? ACCEPT_LIST : NULL;
         if (!r->full_list && !r->watch_path)
             strbuf_add_format(&path, "?limit=%d", REFLECTOR_PAGE);
         if (r->continue_token) {
@@ -489,4 +606,10 @@ void reflector_relist(struct reflector *r) {
     r->call = NULL;
     r->paused = false;
     wait_for(r, 0);
+}
+
+bool reflector_set_codec(struct reflector *r, const struct protobuf_codec *codec) {
+    const struct protobuf_codec *before = r->codec;
+    r->codec = r->watch_path ? NULL : codec;
+    return r->codec != before;
 }

@@ -12,6 +12,8 @@
 
 /* Well-formed UTF-8 as of RFC 3629: no overlong forms, no surrogates. */
 bool text_is_utf8(const char *text, size_t len);
+/* Append text with each byte that is not of well-formed UTF-8 as U+FFFD: what Go writes into JSON in its place. */
+void text_add_repaired(struct strbuf *buf, const char *text, size_t len);
 
 /* Append text with control characters (C0, DEL, C1, line and paragraph separators, and the bidirectional overrides that
  * can make a terminal show a lie) written as \n, \t, \xNN or \uNNNN, a backslash as \\, and bytes that are not UTF-8 as
@@ -26,6 +28,9 @@ void text_add_csv(struct strbuf *buf, const char *text);
 
 /* A JSON string with its quotes. What is not UTF-8 becomes U+FFFD. */
 void text_add_json(struct strbuf *buf, const char *text);
+/* The same with nothing escaped but what JSON demands, as jansson writes it: for programs. It must be UTF-8, and may
+ * have a NUL inside. */
+void text_add_json_exact(struct strbuf *buf, const char *text, size_t len);
 
 /* The next word of a list separated by commas or white space: NULL at the end, else its start, with ret_len. Advances
  * *at. */

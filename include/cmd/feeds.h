@@ -51,6 +51,8 @@ int feeds_start(
 void feeds_resume(struct feeds *feeds);
 /* Have every Job brought again. Not in one pass. */
 void feeds_relist_jobs(struct feeds *feeds);
+/* The configuration was read again. */
+void feeds_config_changed(struct feeds *feeds);
 
 /* Every list is complete, or was given up. */
 bool feeds_is_synced(const struct feeds *feeds);

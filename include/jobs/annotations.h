@@ -8,6 +8,7 @@
 
 #include <jansson.h>
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
 #include "base/error.h"
@@ -38,7 +39,16 @@ struct annotations {
     const char *bad_why;   /* static text */
 };
 
-/* object: metadata.annotations, or NULL. Texts are borrowed from it. */
+/* None yet. */
+void annotations_init(struct annotations *ret);
+/* The next of an object's annotations; those of others are passed over. Texts are borrowed. value NULL: it is no text;
+ * shorter than value_len: it has a NUL inside. */
+void annotations_take(
+        struct annotations *annotations, const char *prefix, const char *key, const char *value, size_t value_len);
+/* metadata.annotations is there, and not an object. */
+void annotations_are_odd(struct annotations *annotations);
+
+/* All of them. object: metadata.annotations, or NULL. Texts are borrowed from it. */
 void annotations_read(const json_t *object, const char *prefix, struct annotations *ret);
 
 /* Whether a key belongs to the prefix: "PREFIX/...". */

@@ -1,18 +1,18 @@
 /*
- * job: what is looked at of a Job, and how it is read from JSON.
+ * job: what is looked at of a Job, and how it is read from what came in.
  *
- * Plain data. job_decode makes a view whose strings are borrowed from the JSON; job_copy makes one that lives on its
- * own, in a single block of memory. Pure, any thread.
+ * Plain data, whose strings are borrowed: by job_decode from the job_object, by store_job (jobs/store.h) from the
+ * store. Pure, any thread.
  */
 #pragma once
 
-#include <jansson.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
 #include "base/error.h"
 #include "jobs/annotations.h"
+#include "jobs/job_object.h"
 #include "jobs/run.h"
 
 #define SPEC_TTL_NONE (-1)
@@ -26,8 +26,7 @@ struct job {
     const char *owner_kind, *owner_name, *owner_uid; /* the controlling owner, or a CronJob, or NULL */
     const char *owner_api;                           /* its apiVersion; NULL: of the group batch, or no owner */
     const char *hook;                                /* value of the annotation that makes it a hook; NULL: none */
-    const char *finalizers;                          /* of a terminating Job, "a, b"; in a copy only, or NULL */
-    const json_t *finalizer_list;                    /* the same in a view, where it can be borrowed */
+    const char *finalizers;                          /* of a terminating Job, "a, b"; or NULL */
     int64_t created_ms, started_ms, finished_ms, completion_ms, deletion_ms; /* Unix ms, TIME_NONE */
     int64_t spec_ttl_s;                                                      /* seconds, SPEC_TTL_NONE */
     const char *doubt; /* NULL, or what makes it impossible to be sure about this Job (static text) */
@@ -38,11 +37,8 @@ struct job {
 };
 
 /* Fails only when the Job cannot even be told apart (no namespace, name or uid): everything else that is wrong is a
- * doubt. prefix: the annotation prefix. json must outlive *ret. */
-int job_decode(const json_t *json, const char *prefix, struct job *ret, struct error *err) must_check;
-
-/* NULL when out of memory. One free() releases it. ret_bytes: size of the block, may be NULL. */
-struct job *job_copy(const struct job *job, size_t *ret_bytes);
+ * doubt. prefix: the annotation prefix. object must outlive *ret, and stay where it is. */
+int job_decode(const struct job_object *object, const char *prefix, struct job *ret, struct error *err) must_check;
 
 bool job_is_finished(const struct job *job);
 /* Whether it belongs to a CronJob (of the group batch). */
@@ -56,8 +52,3 @@ const char *job_owner_text(const struct job *job, char buf[OWNER_TEXT_MAX]);
 /* The annotation that makes a Job this tool's hook, and the tool's name for people; NULL for HOOK_NONE. */
 const char *hook_annotation(enum hook_tool tool);
 const char *hook_tool_name(enum hook_tool tool);
-
-/* Shared with what else is decoded: a string member, NULL when absent; *ok is cleared when it has another type. */
-const char *json_text_member(const json_t *object, const char *key, bool *ok);
-/* An RFC 3339 member: TIME_NONE when absent or null; *ok is cleared when it is there and not a time. */
-int64_t json_time_member(const json_t *object, const char *key, bool *ok);

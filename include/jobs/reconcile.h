@@ -112,13 +112,10 @@ int reconcile_add_open_row(struct reconcile *r, const char *namespace, const cha
 void reconcile_note_deleted(
         struct reconcile *r, const char *namespace, const char *name, int64_t created_ms, int64_t deleted_ms);
 
-/* Jobs as they come. source: which reflector. template: text of spec.template or "". -1: there was no memory for it,
- * and it must come again. */
+/* Jobs as they come. source: which reflector. -1: there was no memory for it, and it must come again. */
 void reconcile_list_begins(struct reconcile *r, uint16_t source);
-int reconcile_on_job(
-        struct reconcile *r, uint16_t source, const json_t *object, const char *template, size_t template_len);
-int reconcile_on_job_deleted(
-        struct reconcile *r, uint16_t source, const json_t *object, const char *template, size_t template_len);
+int reconcile_on_job(struct reconcile *r, uint16_t source, const struct job_object *object);
+int reconcile_on_job_deleted(struct reconcile *r, uint16_t source, const struct job_object *object);
 /* Something in this list could not be read: what is not in it need not be gone. */
 void reconcile_list_is_partial(struct reconcile *r, uint16_t source);
 void reconcile_list_complete(struct reconcile *r, uint16_t source);

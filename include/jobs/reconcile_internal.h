@@ -21,24 +21,15 @@ struct forbidden {
     UT_hash_handle hh;
 };
 
-/* A row of the register whose Job was there when the last controller stopped. */
-struct open_row {
-    char *uid, *namespace, *name;
-    enum run_state state;
-    uint16_t source;
-    UT_hash_handle hh;
-};
-
 struct reconcile {
     struct reconcile_settings settings;
     struct reconcile_ports ports;
     struct store store;
     struct skew skew;
     struct recreated recreated;
-    struct heap due;   /* of struct store_entry.due, wall clock */
-    struct heap retry; /* of struct store_entry.retry, monotonic */
+    struct heap due;   /* of struct store_entry.timer, wall clock */
+    struct heap retry; /* of struct store_entry.timer, monotonic: those that have retries */
     struct forbidden *forbidden;
-    struct open_row *open_rows;
     uint32_t generations[RECONCILE_SOURCES_MAX];
     bool fresh[RECONCILE_SOURCES_MAX], partial[RECONCILE_SOURCES_MAX];
     bool recording, stopped;
@@ -87,8 +78,13 @@ struct forbidden *reconcile_find_forbidden(const struct reconcile *r, const char
 /* The one function that moves a Job from phase to phase. */
 void reconcile_set_phase(struct reconcile *r, struct store_entry *entry, enum phase phase);
 void reconcile_forget(struct reconcile *r, struct store_entry *entry);
-/* Takes the Job. With room for it in both heaps, so that what is in the store can always be scheduled. */
-struct store_entry *reconcile_add_entry(struct reconcile *r, struct job *job);
+/* With room for it in both heaps, so that what is in the store can always be scheduled. */
+struct store_entry *reconcile_add_entry(struct reconcile *r, const struct job *job);
+/* Whether its time has a place in the heap of what is due, or in that of what is tried again. */
+bool reconcile_is_scheduled(const struct store_entry *entry);
+bool reconcile_is_retried(const struct store_entry *entry);
+/* Take it out of its heap, if it is in one. */
+void reconcile_unschedule(struct reconcile *r, struct store_entry *entry);
 /* Try again after a while; meanwhile it is in no other heap. */
 void reconcile_try_later(struct reconcile *r, struct store_entry *entry, int64_t wait_ms);
 /* How long it waits after so many attempts. */

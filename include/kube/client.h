@@ -52,13 +52,14 @@ struct client_request {
     const char *path;         /* "/apis/batch/v1/jobs?limit=500" */
     const char *body;         /* JSON or NULL */
     const char *content_type; /* NULL: application/json */
+    const char *accept;       /* NULL: application/json. A Status is understood as protobuf, too */
     enum http_lane lane;
     int64_t timeout_ms; /* 0: CLIENT_REQUEST_TIMEOUT_MS */
     void *arg;
     /* As in http.h. May be NULL. */
     bool (*may_send)(void *arg);
     /* The headers of a 200 are here. May be NULL. */
-    void (*opened)(void *arg);
+    void (*opened)(void *arg, const char *content_type);
     /* A piece of a 200's body. NULL: bodies are collected. Bodies of other statuses are always collected. */
     enum http_data_result (*data)(void *arg, const char *data, size_t len);
     void (*done)(void *arg, const struct client_answer *answer);

@@ -59,8 +59,8 @@ struct http_request {
      * request ends there. For what must not be acted on late, since connecting, or this process being stopped, can
      * take any time. May be NULL; must not touch any transfer. */
     bool (*may_send)(void *arg);
-    /* The headers are here. May be NULL. */
-    void (*on_head)(void *arg, int status);
+    /* The headers are here. content_type: its header, "" when there is none. May be NULL. */
+    void (*on_head)(void *arg, int status, const char *content_type);
     /* A piece of the body. status is known by then. HTTP_PAUSE: this piece was taken, no more until http_resume.
      * HTTP_ABORT: on_done follows with a failure. */
     enum http_data_result (*on_data)(void *arg, struct http_transfer *transfer, const char *data, size_t len);

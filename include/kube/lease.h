@@ -11,6 +11,10 @@
  * from when they saw the answer to it or to a later one. Until that moment has been asked for right before each act,
  * there is no second one.
  *
+ * It is renewed when a third of its duration is over, or half of the renew deadline where that is sooner: client-go
+ * does so after each retry period, which here only spaces the requests while they fail. Two more fit in before the
+ * deadline.
+ *
  * Stricter than client-go in two ways. A Lease that is gone is no free Lease to those who have seen its holder: they
  * wait as if it were there. And a write that fails because somebody else wrote ends the hold at once, until the next
  * answer says that it was renewed.
@@ -37,7 +41,7 @@ struct lease_settings {
     const char *identity;         /* of this process, unlike any other's; copied */
     int64_t duration_ms;          /* whole seconds; others wait for so long */
     int64_t renew_deadline_ms;    /* we act for so long after a renewal */
-    int64_t retry_period_ms;      /* between requests */
+    int64_t retry_period_ms;      /* between requests that fail, and between looks while it is another's */
 };
 
 struct lease_handler {
@@ -50,6 +54,9 @@ struct lease_handler {
     void (*failed)(void *arg, int status, const char *message, int in_a_row);
     /* lease_release is done. */
     void (*released)(void *arg);
+    /* It was renewed, and has to be again by by_ms (monotonic). Returns the moment that suits best, by_ms or an earlier
+     * one. May be NULL. */
+    int64_t (*plan)(void *arg, int64_t by_ms);
 };
 
 struct lease *lease_create(struct loop *loop, struct client *client, const struct lease_settings *settings,

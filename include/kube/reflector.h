@@ -23,6 +23,7 @@
 
 #include "base/error.h"
 #include "base/loop.h"
+#include "base/protobuf.h"
 #include "kube/client.h"
 
 #define REFLECTOR_PAGE 500
@@ -46,17 +47,23 @@ struct reflector_failure {
     int64_t retry_in_ms; /* -1: gave up (list-only mode) */
 };
 
+struct reflector_item {
+    const void *decoded;  /* the codec's object, where it came as protobuf; else NULL */
+    const json_t *json;   /* without spec.template and managedFields; NULL where it came as protobuf */
+    const char *template; /* the text of spec.template, "" when there is none */
+    size_t template_len;
+};
+
 /* All callbacks run on the loop, some of them within libcurl's: they may start requests and call reflector_resume, but
  * not destroy the reflector. Pointers are borrowed for the call. */
 struct reflector_handler {
     void *arg;
     /* A full list begins: what is not LISTED between this and complete() is gone. A list that fails begins anew. */
     void (*begin)(void *arg);
-    /* template: the text of spec.template, "" when there is none. -1: there was no memory for it. Then the list or
-     * watch ends there, and what could not be taken comes again after a backoff. */
-    int (*item)(
-            void *arg, enum reflector_change change, const json_t *object, const char *template, size_t template_len);
-    /* An item that is not JSON a Kubernetes server would send. It is skipped. */
+    /* -1: there was no memory for it. Then the list or watch ends there, and what could not be taken comes again after
+     * a backoff. */
+    int (*item)(void *arg, enum reflector_change change, const struct reflector_item *item);
+    /* An item that is not what a Kubernetes server would send. It is skipped. */
     void (*unreadable)(void *arg, const char *why);
     void (*complete)(void *arg);
     /* false: take no more for now; call reflector_resume later. */
@@ -74,8 +81,10 @@ struct reflector_settings {
     const char *watch_path; /* path is one object's, "/api/v1/namespaces/x", and this is where it is watched,
                              * "/api/v1/watch/namespaces/x". NULL: path is a collection's. Copied */
     const char *query;      /* further parameters, escaped, such as "labelSelector=app%3Dx", or "". Copied */
-    bool list_only;         /* complete() once, no watch */
-    int attempts;           /* list_only: give up after so many failures; and at once on 400, 401, 403, 404 */
+    const struct protobuf_codec *codec; /* asks for protobuf, and reads with this what comes so. A server that does not
+                                         * speak it answers in JSON. NULL, and of a single object: JSON. Borrowed */
+    bool list_only;                     /* complete() once, no watch */
+    int attempts; /* list_only: give up after so many failures; and at once on 400, 401, 403, 404 */
 };
 
 /* Since the start. */
@@ -95,5 +104,7 @@ void reflector_resume(struct reflector *reflector);
 /* By how much the list or watch under way has outlived the deadline that ends it, with nothing heard since, or the wait
  * for the next one its timer: 0 or less, not at all; INT64_MIN when there is neither. */
 int64_t reflector_overdue_ms(const struct reflector *reflector);
+/* As in the settings, from the next request on. Whether it was another one. */
+bool reflector_set_codec(struct reflector *reflector, const struct protobuf_codec *codec);
 /* A full list next, and soon, although nothing was lost. Not in list-only mode, and not from within a callback. */
 void reflector_relist(struct reflector *reflector);

@@ -19,6 +19,7 @@ readonly E2E_ROOT
 SEXTON=${SEXTON:-build/sexton}
 [[ $SEXTON == /* ]] || SEXTON=$E2E_ROOT/$SEXTON
 readonly SEXTON
+PROTO_ENCODE=${PROTO_ENCODE:-$E2E_ROOT/build/proto-encode}
 readonly E2E_USERS=(admin sexton twin reader nobody)
 E2E_PARALLEL=${E2E_PARALLEL:-16} # requests that a bulk helper has in flight
 
@@ -336,6 +337,10 @@ api() {
 	[[ -z ${3:-} ]] || body=(-H "Content-Type: ${4:-application/json}" --data-binary "$3")
 	curl -sS --fail-with-body --max-time 60 --cacert "$E2E/tls/ca.crt" --cert "$E2E/tls/admin.crt" --key "$E2E/tls/admin.key" \
 		-X "$1" "${body[@]}" "$API$2"
+}
+# As admin, what a GET answers to who accepts only that type
+api_as() {
+	curl -sS --max-time 60 --cacert "$E2E/tls/ca.crt" --cert "$E2E/tls/admin.crt" --key "$E2E/tls/admin.key" -H "Accept: $1" "$API$2"
 }
 api_quiet() { api "$@" >/dev/null 2>&1; }
 api_merge() { api PATCH "$1" "$2" application/merge-patch+json; }

@@ -1,6 +1,7 @@
 /*
  * Any bytes as a Job: JSON where they are some, else a Job made up of odd members as the bytes choose. Decoding,
- * deciding and taking evidence never crash, a copy is the same Job, and nothing that is in doubt is ever deleted.
+ * deciding and taking evidence never crash, the store gives back the same Job, and nothing that is in doubt is ever
+ * deleted.
  */
 #include <jansson.h>
 #include <stdbool.h>
@@ -15,6 +16,7 @@
 #include "jobs/evidence.h"
 #include "jobs/job.h"
 #include "jobs/policy.h"
+#include "jobs/store.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
@@ -25,7 +27,6 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
     } while (0)
 
 #define COUNT(array) (sizeof(array) / sizeof(array)[0])
-#define TEXT_KEPT 256 /* of each string, in a copy */
 
 /* ---- a Job from bytes that are no JSON ---- */
 
@@ -151,7 +152,7 @@ static json_t *make_job(struct bytes *bytes) {
 
 static void check_same_text(const char *a, const char *b) {
     ensure(!a == !b);
-    ensure(!a || (strncmp(a, b, TEXT_KEPT) == 0 && strlen(b) <= TEXT_KEPT));
+    ensure(!a || (strncmp(a, b, STORE_TEXT_MAX) == 0 && strlen(b) <= STORE_TEXT_MAX));
 }
 
 static void check_copy(const struct job *a, const struct job *b) {
@@ -164,14 +165,16 @@ static void check_copy(const struct job *a, const struct job *b) {
     check_same_text(a->owner_uid, b->owner_uid);
     check_same_text(a->owner_api, b->owner_api);
     check_same_text(a->hook, b->hook);
-    ensure(a->hook_tool == b->hook_tool && a->owner_is_loose == b->owner_is_loose && !b->finalizer_list);
+    ensure(a->hook_tool == b->hook_tool && a->owner_is_loose == b->owner_is_loose);
+    check_same_text(a->finalizers, b->finalizers);
     check_same_text(a->annotations.success.text, b->annotations.success.text);
     check_same_text(a->annotations.failure.text, b->annotations.failure.text);
     check_same_text(a->annotations.hold.text, b->annotations.hold.text);
     check_same_text(a->annotations.bad_key, b->annotations.bad_key);
     check_same_text(a->annotations.bad_value, b->annotations.bad_value);
     ensure(a->finished_ms == b->finished_ms && a->spec_ttl_s == b->spec_ttl_s && a->outcome == b->outcome);
-    ensure(a->deletion_ms == b->deletion_ms && a->doubt == b->doubt);
+    ensure(a->deletion_ms == b->deletion_ms && a->doubt == b->doubt && a->created_ms == b->created_ms);
+    ensure(a->started_ms == b->started_ms && a->completion_ms == b->completion_ms);
 }
 
 static void check_job(const struct job *job) {
@@ -234,13 +237,14 @@ static void check_run(const struct run *run, const struct job *job) {
 static void check_again(const json_t *json, const struct job *job) {
     char *text = json_dumps(json, JSON_COMPACT);
     json_t *again = text ? json_loads(text, JSON_ALLOW_NUL, NULL) : NULL;
+    struct job_object object;
     struct job second;
     struct error err = {0};
     if (again) {
-        ensure(job_decode(again, "sexton.dev", &second, &err) == 0);
-        struct job *copy = job_copy(&second, NULL);
-        check_copy(job, copy);
-        free(copy);
+        ensure(job_object_read(again, "", 0, &object, &err) == 0);
+        ensure(job_decode(&object, "sexton.dev", &second, &err) == 0);
+        check_copy(job, &second);
+        job_object_finish(&object);
     }
     json_decref(again);
     free(text);
@@ -266,49 +270,60 @@ static void check_manifest(const struct run *run, const struct job *job) {
     json_decref(manifest);
 }
 
+static void check_evidence(struct job_object *object, const struct job *job, const char *template, size_t len) {
+    const struct evidence_settings settings = {
+            .prefix = "sexton.dev", .labels = "a* *", .annotations = "batch.kubernetes.io/*", .manifest = true};
+    object->template = template;
+    object->template_len = len;
+    struct run *run = evidence_from_object(object, job, &settings);
+    check_run(run, job);
+    check_manifest(run, job);
+    run_destroy(run);
+}
+
+static void check_object(struct job_object *object, const struct job *job, const uint8_t *data, size_t size) {
+    check_job(job);
+    check_again(object->json, job);
+    struct policy policy;
+    policy_init(&policy);
+    static const int64_t moments[] = {0, 1767323045000, 1767323045678, 1800000000000, 99999999999999};
+    struct store store = {0};
+    struct store_view view;
+    const struct store_entry *entry = store_add(&store, job);
+    ensure(entry && store_find(&store, job->uid) == entry);
+    const struct job *copy = store_job(entry, &view);
+    check_copy(job, copy);
+    for (size_t i = 0; i < COUNT(moments); i++) {
+        check_decision(&policy, job, moments[i]);
+        check_decision(&policy, copy, moments[i]);
+    }
+    store_finish(&store);
+    /* What is left of the bytes, or a piece of the Job itself, stands for the template. */
+    char *template = json_dumps(json_object_get(object->json, "spec"), 0);
+    check_evidence(object, job, template ? template : "", template ? strlen(template) : 0);
+    check_evidence(object, job, (const char *)data, size);
+    free(template);
+    struct run *run = evidence_from_job(job);
+    check_run(run, job);
+    check_manifest(run, job);
+    run_destroy(run);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     struct bytes bytes = {.at = data, .end = data + size};
     json_t *json =
             size && data[0] == '{' ? json_loadb((const char *)data, size, JSON_ALLOW_NUL, NULL) : make_job(&bytes);
     if (!json)
         return 0;
+    struct job_object object;
     struct job job;
     struct error err = {0};
-    if (job_decode(json, "sexton.dev", &job, &err) < 0) {
+    ensure(job_object_read(json, "", 0, &object, &err) == 0);
+    if (job_decode(&object, "sexton.dev", &job, &err) < 0)
         ensure(err.text[0]);
-        json_decref(json);
-        return 0;
-    }
-    check_job(&job);
-    check_again(json, &job);
-    struct policy policy;
-    policy_init(&policy);
-    static const int64_t moments[] = {0, 1767323045000, 1767323045678, 1800000000000, 99999999999999};
-    struct job *copy = job_copy(&job, NULL);
-    check_copy(&job, copy);
-    for (size_t i = 0; i < COUNT(moments); i++) {
-        check_decision(&policy, &job, moments[i]);
-        check_decision(&policy, copy, moments[i]);
-    }
-    free(copy);
-    /* What is left of the bytes, or a piece of the Job itself, stands for the template. */
-    char *template = json_dumps(json_object_get(json, "spec"), 0);
-    const struct evidence_settings settings = {
-            .prefix = "sexton.dev", .labels = "a* *", .annotations = "batch.kubernetes.io/*", .manifest = true};
-    struct run *run =
-            evidence_from_json(json, template ? template : "", template ? strlen(template) : 0, &job, &settings);
-    check_run(run, &job);
-    check_manifest(run, &job);
-    run_destroy(run);
-    run = evidence_from_json(json, (const char *)data, size, &job, &settings);
-    check_run(run, &job);
-    check_manifest(run, &job);
-    run_destroy(run);
-    run = evidence_from_job(&job);
-    check_run(run, &job);
-    check_manifest(run, &job);
-    run_destroy(run);
-    free(template);
+    else
+        check_object(&object, &job, data, size);
+    job_object_finish(&object);
     json_decref(json);
     return 0;
 }

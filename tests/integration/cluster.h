@@ -11,6 +11,8 @@
 
 /* options: further arguments, NULL-terminated, or NULL. */
 void sim_start(const char *const options[]);
+/* One that does not speak protobuf: for what only JSON can say. */
+#define SIM_JSON_ONLY ((const char *const[]){"--no-protobuf", NULL})
 /* Where it listens; with sim_stop and sim_start_at it comes back there. */
 int sim_port(void);
 void sim_stop(void);

@@ -50,7 +50,7 @@ static int64_t later_tries(int64_t last_ms, int64_t time_ms) {
 /* All deletions, while the API server is in trouble: 9, and then 5. */
 #define PAUSES(time_ms) tries(RECONCILE_PAUSE_FIRST_MS, RECONCILE_PAUSE_LAST_MS, time_ms)
 #define PAUSES_LATER(time_ms) later_tries(RECONCILE_PAUSE_LAST_MS, time_ms)
-/* Every retry-period, whatever comes: 31. */
+/* Every retry-period, whatever goes wrong: 31. */
 #define LEASE_TRIES(time_ms) ((time_ms) / 2000 + 1)
 
 enum what { LIST, WATCH, DISCOVERY, DELETE, MANY_DELETES, LEASE };

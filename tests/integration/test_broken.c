@@ -280,7 +280,7 @@ START_TEST(a_job_of_2_mb_is_recorded_and_deleted_as_any_other) {
 END_TEST
 
 START_TEST(an_item_nested_10000_deep_is_survived_in_list_and_watch_and_deletes_nothing) {
-    sim_start(NULL);
+    sim_start(SIM_JSON_ONLY);
     struct job due = put_job(.name = "due", .ended_s = 60);
     const char *deep = format("{\\'metadata\\':%s", filled('[', 10000));
     sim_faults(format("[{'match': {'verb': 'list', 'resource': 'jobs'}, 'times': 1, 'action': {'raw': '%s'}}]", deep));
@@ -303,7 +303,7 @@ END_TEST
 
 /* JSON that no Kubernetes server sends, as items of a list and as an event. */
 static void survive_item(const char *item, size_t len) {
-    sim_start(NULL);
+    sim_start(SIM_JSON_ONLY);
     struct job due = put_job(.name = "due", .ended_s = 60);
     write_bytes(in_folder("item"), item, len);
     struct result coded = process_run(&(struct start){

@@ -133,6 +133,7 @@ static void make_history(void) {
     put_job(.ns = "a", .name = "nightly-2", .ended_s = 3600, .metadata = owner);
     put_job(.ns = "b", .name = "manual", .failed = true, .ended_s = 60);
     struct job running = put_job(.ns = "b", .name = "gone", .running = true);
+    configure("[history]\nmanifest = true\n");
     struct process *controller = controller_start();
     wait_until_synced(controller);
     delete_job(&running);

@@ -244,7 +244,7 @@ START_TEST(a_job_that_is_not_understood_is_kept_and_said_to_be) {
 END_TEST
 
 START_TEST(no_job_that_is_not_understood_is_deleted) {
-    sim_start(NULL);
+    sim_start(SIM_JSON_ONLY);
     for (size_t i = 0; i < ODD_JOBS; i++)
         sim_load(odd_job(i));
     /* 300 kB, and an item of the list that is none. */

@@ -188,7 +188,7 @@ START_TEST(slow_doubled_and_reordered_events_change_nothing) {
 END_TEST
 
 START_TEST(an_event_that_is_no_job_is_passed_over) {
-    sim_start(NULL);
+    sim_start(SIM_JSON_ONLY);
     sim_faults("[{'match': {'verb': 'watch', 'resource': 'jobs'}, 'live': true, 'action': {'raw': "
                "'{\\'type\\':\\'ADDED\\',\\'object\\':{\\'kind\\':\\'Job\\',\\'metadata\\':{\\'name\\':7}}}\\n"
                "{\\'type\\':\\'SURPRISE\\',\\'object\\':{}}\\n'}}]");

@@ -28,6 +28,7 @@ struct sim_options {
     const char *loads[SIM_MAX_LOADS];
     size_t load_count;
     bool demo;
+    bool no_protobuf; /* whoever asks for it gets JSON */
     int64_t jobs;
     int64_t job_bytes;
     int64_t namespaces;

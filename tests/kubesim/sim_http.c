@@ -8,6 +8,8 @@
 #include "sim_stats.h"
 #include "sim_util.h"
 
+#include "../protobuf/encode.h"
+
 #include <arpa/inet.h>
 #include <dlfcn.h>
 #include <errno.h>
@@ -269,6 +271,8 @@ static bool request_serve(const struct sim_http *http, struct sim_request *req, 
     int code = 0;
 
     req->read_ms = sim_wall_ms();
+    reply->protobuf = !sim->opt.no_protobuf && req->route != SIM_ROUTE_CONTROL &&
+                      proto_is_preferred(sim_request_header(req, "Accept"));
     pthread_mutex_lock(&sim->lock);
     if (req->route == SIM_ROUTE_CONTROL) {
         sim_control_serve(req, reply);

@@ -1,3 +1,4 @@
+#include "sim_encode.h"
 #include "sim_select.h"
 #include "sim_util.h"
 #include "sim_verbs.h"
@@ -123,6 +124,7 @@ static void list_write(struct sim_request *req, struct sim_reply *reply, const s
         const char *token, bool tell_rest) {
     const struct sim_resource *res = req->resource;
     json_t *metadata = json_object();
+    const struct sim_action *action = page->offset == 0 ? req->action : NULL;
     char *text;
     char *head;
 
@@ -132,14 +134,20 @@ static void list_write(struct sim_request *req, struct sim_reply *reply, const s
         if (tell_rest)
             json_object_set_new(metadata, "remainingItemCount", json_integer((json_int_t)(page->count - end)));
     }
+    if (sim_encode_applies(reply, res)) {
+        sim_encode_list(reply, res, metadata, page->items + page->offset, end - page->offset,
+                action ? action->raw : NULL, action ? action->raw_length : 0);
+        json_decref(metadata);
+        return;
+    }
     text = json_dumps(metadata, JSON_COMPACT);
     head = sim_format("{\"kind\":\"%sList\",\"apiVersion\":\"%s\",\"metadata\":%s,\"items\":[", res->kind,
             res->api_version, text);
     json_decref(metadata);
     free(text);
     sim_reply_add_owned(reply, head, strlen(head));
-    if (req->action && req->action->raw && page->offset == 0)
-        sim_reply_add(reply, req->action->raw, req->action->raw_length);
+    if (action && action->raw)
+        sim_reply_add(reply, action->raw, action->raw_length);
     for (uint64_t i = page->offset; i < end; i++) {
         if (i > page->offset)
             sim_reply_add(reply, ",", 1);

@@ -46,6 +46,7 @@ static const char usage_text[] =
         "  --tls-cert F --tls-key F speak TLS\n"
         "  --tls-ca F               the CA for the kubeconfig (the certificate itself)\n"
         "  --client-ca F            a certificate signed by this CA serves instead of a token\n"
+        "  --no-protobuf            whoever asks for protobuf gets JSON\n"
         "  --die-with-parent        end when the parent process does\n";
 
 void sim_wait(struct sim *sim, int64_t until_ms) {
@@ -103,6 +104,7 @@ enum {
     OPTION_LOAD = 1000,
     OPTION_DEMO,
     OPTION_PARENT,
+    OPTION_NO_PROTOBUF,
     OPTION_HELP
 };
 
@@ -138,7 +140,7 @@ static bool options_check(const struct sim_options *opt) {
 
 /* -1: go on; otherwise the exit status. */
 static int options_parse(struct sim_options *opt, int argc, char **argv) {
-    struct option list[ENTRY_COUNT + 5] = {{0}};
+    struct option list[ENTRY_COUNT + 6] = {{0}};
     int which;
 
     for (int i = 0; i < ENTRY_COUNT; i++)
@@ -147,6 +149,7 @@ static int options_parse(struct sim_options *opt, int argc, char **argv) {
     list[ENTRY_COUNT + 1] = (struct option){"demo", no_argument, NULL, OPTION_DEMO};
     list[ENTRY_COUNT + 2] = (struct option){"die-with-parent", no_argument, NULL, OPTION_PARENT};
     list[ENTRY_COUNT + 3] = (struct option){"help", no_argument, NULL, OPTION_HELP};
+    list[ENTRY_COUNT + 4] = (struct option){"no-protobuf", no_argument, NULL, OPTION_NO_PROTOBUF};
     while ((which = getopt_long(argc, argv, "", list, NULL)) != -1) {
         if (which == OPTION_HELP) {
             fputs(usage_text, stdout);
@@ -154,6 +157,8 @@ static int options_parse(struct sim_options *opt, int argc, char **argv) {
         }
         if (which == OPTION_DEMO) {
             opt->demo = true;
+        } else if (which == OPTION_NO_PROTOBUF) {
+            opt->no_protobuf = true;
         } else if (which == OPTION_PARENT) {
             prctl(PR_SET_PDEATHSIG, SIGTERM);
         } else if (which == OPTION_LOAD && opt->load_count < SIM_MAX_LOADS) {

@@ -3,6 +3,7 @@
 #endif
 #include "sim_reply.h"
 
+#include "sim_encode.h"
 #include "sim_util.h"
 #include "sim_watch.h"
 
@@ -16,13 +17,15 @@
 
 enum { PEER_CHECK_MS = 250 };
 
+static const char type_json[] = "application/json";
+
 struct sim_reply *sim_reply_create(struct sim *sim, int fd) {
     struct sim_reply *reply = sim_alloc(sizeof(*reply));
 
     reply->sim = sim;
     reply->fd = fd;
     reply->status = 200;
-    reply->content_type = "application/json";
+    reply->content_type = type_json;
     return reply;
 }
 
@@ -79,16 +82,28 @@ void sim_reply_add_version(struct sim_reply *reply, struct sim_version *version,
     segment_add(reply, version->text + skip, version->length - skip)->version = sim_version_ref(version);
 }
 
+void sim_reply_add_proto(struct sim_reply *reply, struct sim_version *version) {
+    segment_add(reply, version->proto, version->proto_length)->version = sim_version_ref(version);
+}
+
 void sim_reply_add_object(struct sim_reply *reply, const struct sim_resource *res, struct sim_version *version) {
     sim_reply_add_text(reply, res->prefix);
     sim_reply_add_version(reply, version, 1);
 }
 
 void sim_reply_json(struct sim_reply *reply, int status, json_t *json) {
-    char *text = json ? json_dumps(json, JSON_COMPACT | JSON_ENCODE_ANY) : NULL;
+    char *text;
 
     sim_reply_clear(reply);
-    reply->status = text ? status : 500;
+    reply->status = status;
+    /* A fault may have given it a type of its own. */
+    if (reply->protobuf && reply->content_type == type_json && sim_encode_json(reply, json)) {
+        json_decref(json);
+        return;
+    }
+    text = json ? json_dumps(json, JSON_COMPACT | JSON_ENCODE_ANY) : NULL;
+    if (!text)
+        reply->status = 500;
     if (!text)
         text = sim_strdup("{\"kind\":\"Status\",\"apiVersion\":\"v1\",\"metadata\":{},\"status\":\"Failure\","
                           "\"message\":\"kubesim: not UTF-8\",\"reason\":\"InternalError\",\"code\":500}");
@@ -99,6 +114,10 @@ void sim_reply_json(struct sim_reply *reply, int status, json_t *json) {
 
 void sim_reply_object(
         struct sim_reply *reply, int status, const struct sim_resource *res, struct sim_version *version) {
+    if (sim_encode_applies(reply, res)) {
+        sim_encode_object(reply, status, res, version);
+        return;
+    }
     reply->status = status;
     sim_reply_add_object(reply, res, version);
     sim_reply_add_text(reply, "\n");

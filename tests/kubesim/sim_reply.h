@@ -27,6 +27,7 @@ struct sim_reply {
     int status;
     const char *content_type; /* static, or the action's */
     const char *retry_after;  /* the same; NULL: none */
+    bool protobuf;            /* preferred by who asks, and spoken */
     struct sim_segment *segments;
     size_t count;
     size_t capacity;
@@ -48,11 +49,13 @@ void sim_reply_add_text(struct sim_reply *reply, const char *text);
 void sim_reply_add_owned(struct sim_reply *reply, char *text, size_t length);
 /* Locked or not; takes a reference of its own. The text of the version without its first skip bytes. */
 void sim_reply_add_version(struct sim_reply *reply, struct sim_version *version, size_t skip);
+/* The same of its protobuf, which must be there: see sim_encode.h. */
+void sim_reply_add_proto(struct sim_reply *reply, struct sim_version *version);
 /* With kind and apiVersion, as get and watch show it. */
 void sim_reply_add_object(struct sim_reply *reply, const struct sim_resource *res, struct sim_version *version);
 void sim_reply_clear(struct sim_reply *reply);
 
-/* Takes json. */
+/* Both in the encoding that is preferred, where it is spoken. Takes json. */
 void sim_reply_json(struct sim_reply *reply, int status, json_t *json);
 void sim_reply_object(struct sim_reply *reply, int status, const struct sim_resource *res, struct sim_version *version);
 

@@ -229,6 +229,7 @@ void sim_version_unref(struct sim_version *version) {
     free(version->owners);
     json_decref(version->labels);
     free(version->text);
+    free(version->proto);
     free(version);
 }
 
@@ -262,6 +263,25 @@ static struct sim_version *version_create(uint64_t rv, const char *ns, const cha
     return version;
 }
 
+/* The protobuf of `version` for its copy, where the new resourceVersion is as long: other lengths stay as they are. */
+static void proto_restamp(const struct sim_version *version, struct sim_version *copy) {
+    enum { RV_TAG = 6 << 3 | 2, RV_SIZE = 24 };
+    char mark[RV_SIZE + 2] = {RV_TAG, (char)version->rv_length};
+    char *at;
+
+    if (!version->proto || version->rv_length != copy->rv_length || version->rv_length > RV_SIZE)
+        return;
+    memcpy(mark + 2, version->text + version->rv_at, version->rv_length);
+    copy->proto_length = version->proto_length;
+    copy->proto = sim_alloc(version->proto_length);
+    memcpy(copy->proto, version->proto, version->proto_length);
+    /* What comes before it in a message is text without control characters: names and a uid. */
+    at = memmem(copy->proto, copy->proto_length, mark, version->rv_length + 2);
+    if (!at)
+        abort();
+    memcpy(at + 2, copy->text + copy->rv_at, copy->rv_length);
+}
+
 struct sim_version *sim_version_restamp(const struct sim_version *version, uint64_t rv) {
     char digits[24];
     size_t n = (size_t)snprintf(digits, sizeof(digits), "%" PRIu64, rv);
@@ -277,6 +297,7 @@ struct sim_version *sim_version_restamp(const struct sim_version *version, uint6
     copy->labels = version->labels ? json_deep_copy(version->labels) : NULL;
     copy->has_finalizers = version->has_finalizers;
     copy->terminating = version->terminating;
+    proto_restamp(version, copy);
     return copy;
 }
 

@@ -44,7 +44,8 @@ struct sim_resource {
     enum sim_propagation propagation;
 };
 
-/* One state of one object. Immutable, and without kind and apiVersion, as the items of a real list are. */
+/* One state of one object. Immutable (but see proto), and without kind and apiVersion, as the items of a real list are.
+ */
 struct sim_version {
     atomic_uint refs;
     uint64_t rv;
@@ -59,7 +60,9 @@ struct sim_version {
     size_t rv_at; /* where the digits of resourceVersion stand in text */
     size_t rv_length;
     size_t length;
-    char *text; /* `{"metadata":{...},...}` */
+    char *text;  /* `{"metadata":{...},...}` */
+    char *proto; /* the same as a protobuf message, once it was asked for: the one thing that changes, locked */
+    size_t proto_length;
 };
 
 enum sim_event_type { SIM_ADDED, SIM_MODIFIED, SIM_DELETED };

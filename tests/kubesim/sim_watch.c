@@ -1,6 +1,9 @@
 #include "sim_watch.h"
 
+#include "sim_encode.h"
 #include "sim_util.h"
+
+#include "../protobuf/encode.h"
 
 #include <inttypes.h>
 #include <stdlib.h>
@@ -97,6 +100,8 @@ void sim_watch_begin(struct sim_request *req, struct sim_reply *reply, struct si
     reply->watch = watch;
     if (!watch_take_query(watch, req, reply))
         watch->finished = true;
+    else if (sim_encode_applies(reply, watch->resource))
+        reply->content_type = PROTO_WATCH_CONTENT_TYPE;
 }
 
 void sim_watch_destroy(struct sim_watch *watch) {
@@ -131,45 +136,59 @@ static void watch_send_raw(struct sim_watch *watch, struct sim_reply *reply) {
     watch->raw_sent = true;
 }
 
-static void watch_send(
-        struct sim_watch *watch, struct sim_reply *reply, enum sim_event_type type, struct sim_version *version) {
-    static const char *const heads[] = {
-            [SIM_ADDED] = "{\"type\":\"ADDED\",\"object\":",
-            [SIM_MODIFIED] = "{\"type\":\"MODIFIED\",\"object\":",
-            [SIM_DELETED] = "{\"type\":\"DELETED\",\"object\":",
-    };
-    int times = reply->action && reply->action->duplicate ? 2 : 1;
+/* An event that is made up here: the encoding is the only difference. Takes event. */
+static void watch_send_json(struct sim_watch *watch, struct sim_reply *reply, json_t *event) {
+    char *text;
 
     watch_send_raw(watch, reply);
-    while (times-- > 0) {
-        sim_reply_add_text(reply, heads[type]);
-        sim_reply_add_object(reply, watch->resource, version);
-        sim_reply_add_text(reply, "}\n");
+    if (sim_encode_applies(reply, watch->resource)) {
+        sim_encode_json_event(reply, event);
+    } else {
+        text = json_dumps(event, JSON_COMPACT);
+        sim_reply_add_owned(reply, text, strlen(text));
+        sim_reply_add_text(reply, "\n");
     }
+    json_decref(event);
 }
 
 static void watch_send_error(struct sim_watch *watch, struct sim_reply *reply, json_t *status) {
-    json_t *event = json_pack("{s:s,s:O}", "type", "ERROR", "object", status);
-    char *text = json_dumps(event, JSON_COMPACT);
+    watch_send_json(watch, reply, json_pack("{s:s,s:O}", "type", "ERROR", "object", status));
+    watch->finished = true;
+}
+
+static void watch_send_text(
+        struct sim_watch *watch, struct sim_reply *reply, const char *type, struct sim_version *version) {
+    char *head = sim_format("{\"type\":\"%s\",\"object\":", type);
+
+    sim_reply_add_owned(reply, head, strlen(head));
+    sim_reply_add_object(reply, watch->resource, version);
+    sim_reply_add_text(reply, "}\n");
+}
+
+static void watch_send(
+        struct sim_watch *watch, struct sim_reply *reply, enum sim_event_type type, struct sim_version *version) {
+    static const char *const types[] = {[SIM_ADDED] = "ADDED", [SIM_MODIFIED] = "MODIFIED", [SIM_DELETED] = "DELETED"};
+    int times = reply->action && reply->action->duplicate ? 2 : 1;
 
     watch_send_raw(watch, reply);
-    sim_reply_add_owned(reply, text, strlen(text));
-    sim_reply_add_text(reply, "\n");
-    json_decref(event);
-    watch->finished = true;
+    while (times-- > 0 && !watch->error) {
+        if (!sim_encode_applies(reply, watch->resource))
+            watch_send_text(watch, reply, types[type], version);
+        else if (!sim_encode_event(reply, watch->resource, types[type], version, &watch->error))
+            watch_send_error(watch, reply, watch->error);
+    }
 }
 
 static void watch_send_bookmark(struct sim_watch *watch, struct sim_reply *reply) {
     uint64_t rv = sim_store_rv(watch->sim->store);
-    char *text;
 
     /* A client that came with a resourceVersion of the future is not to be sent back. */
     if (rv < watch->last_rv)
         rv = watch->last_rv;
-    text = sim_format("{\"type\":\"BOOKMARK\",\"object\":%s\"metadata\":{\"resourceVersion\":\"%" PRIu64 "\"}}}\n",
-            watch->resource->prefix, rv);
-    watch_send_raw(watch, reply);
-    sim_reply_add_owned(reply, text, strlen(text));
+    watch_send_json(watch, reply,
+            json_pack("{s:s,s:{s:s,s:s,s:{s:o}}}", "type", "BOOKMARK", "object", "kind", watch->resource->kind,
+                    "apiVersion", watch->resource->api_version, "metadata", "resourceVersion",
+                    json_sprintf("%" PRIu64, rv)));
     watch->bookmark_ms = sim_mono_ms() + watch->sim->opt.bookmark_ms;
 }
 

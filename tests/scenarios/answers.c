@@ -6,7 +6,7 @@
 
 #include "base/clock.h"
 
-static struct http_transfer *current(const struct scenario *s) {
+struct http_transfer *answer_current(const struct scenario *s) {
     if (!s->at)
         scenario_fail(s, "no request is at hand: 'expect' or 'on' one first");
     if (!fake_http_is_open(s->at))
@@ -28,7 +28,8 @@ static struct fake_answer answer_of(const struct scenario *s, const struct words
     return answer;
 }
 
-static void answer_whole(struct http_transfer *t, const struct fake_answer *answer, const char *body) {
+/* As it stands there. */
+static void answer_text(struct http_transfer *t, const struct fake_answer *answer, const char *body) {
     fake_http_head(t, answer);
     if (fake_http_is_open(t))
         fake_http_data(t, body, strlen(body));
@@ -36,16 +37,23 @@ static void answer_whole(struct http_transfer *t, const struct fake_answer *answ
         fake_http_end(t);
 }
 
+void answer_object(
+        const struct scenario *s, struct http_transfer *t, const struct fake_answer *answer, json_t *object) {
+    encoding_head(s, t, answer);
+    if (fake_http_is_open(t))
+        encoding_object(s, t, object, SIZE_MAX);
+    if (fake_http_is_open(t))
+        fake_http_end(t);
+}
+
 static void answer_json(struct scenario *s, struct http_transfer *t, const struct fake_answer *answer, json_t *body) {
-    char *text = json_dumps(body, JSON_COMPACT);
     if (strstr(fake_http_path(t), "/leases") && (answer->status / 100 == 2 || answer->status == 404))
         world_note_lease(s, answer->status == 404 ? NULL : body);
     if (request_is_single(t) && (answer->status == 200 || answer->status == 404))
         world_note_single(s, t, answer->status == 200 ? body : NULL);
     if (answer->status == 404 || (strcmp(fake_http_method(t), "DELETE") == 0 && answer->status / 100 == 2))
         world_note_deleted(s, t);
-    answer_whole(t, answer, text);
-    free(text);
+    answer_object(s, t, answer, body);
     json_decref(body);
 }
 
@@ -53,9 +61,9 @@ static void answer_list(struct scenario *s, struct http_transfer *t, const struc
         const char *version, const char *continue_token) {
     static const char *const kinds[] = {"NamespaceList", "CronJobList", "JobList", "List"};
     world_note_list(s, t, version);
-    char *text = object_list(s, kinds[kind_of_request(t)], version, continue_token);
-    answer_whole(t, answer, text);
-    free(text);
+    json_t *list = object_list(s, kinds[kind_of_request(t)], version, continue_token);
+    answer_object(s, t, answer, list);
+    json_decref(list);
 }
 
 /* answer all METHOD STATUS: every request of that method that was expected and is open. */
@@ -92,25 +100,36 @@ static json_t *echo_of(struct scenario *s, const struct http_transfer *t, const 
     return object;
 }
 
+/* answer STATUS cut=BYTES list rv=V: the beginning of a list, and no end yet. */
+static void answer_beginning(
+        struct scenario *s, struct http_transfer *t, const struct fake_answer *answer, const struct words *words) {
+    json_t *list = object_list(s, "JobList", words_value(words, "rv"), words_value(words, "continue"));
+    encoding_head(s, t, answer);
+    encoding_object(s, t, list, (size_t)words_number(s, words_value(words, "cut")));
+    json_decref(list);
+}
+
 void step_answer(struct scenario *s, const struct words *words) {
     if (words_have(words, "all")) {
         words_need(s, words, 3, "METHOD STATUS");
         answer_all(s, words);
         return;
     }
-    struct http_transfer *t = current(s);
+    struct http_transfer *t = answer_current(s);
     const struct fake_answer answer = answer_of(s, words, 1);
     int what = 2;
     while (what < words->n && strchr(words->word[what], '='))
         what++;
-    if (words->body)
-        answer_whole(t, &answer, words->body);
+    if (words_value(words, "cut"))
+        answer_beginning(s, t, &answer, words);
+    else if (words->body)
+        answer_text(t, &answer, words->body);
     else if (words_have(words, "list"))
         answer_list(s, t, &answer, words_value(words, "rv"), words_value(words, "continue"));
     else if (words_have(words, "echo"))
         answer_json(s, t, &answer, echo_of(s, t, words));
     else if (words_have(words, "empty"))
-        answer_whole(t, &answer, "");
+        answer_text(t, &answer, "");
     else if (what < words->n)
         answer_json(s, t, &answer, object_make(s, words, what));
     else
@@ -119,39 +138,31 @@ void step_answer(struct scenario *s, const struct words *words) {
 
 void step_head(struct scenario *s, const struct words *words) {
     const struct fake_answer answer = answer_of(s, words, 1);
-    fake_http_head(current(s), &answer);
+    encoding_head(s, answer_current(s), &answer);
 }
 
 void step_data(struct scenario *s, const struct words *words) {
     const char *text = s->line + strspn(s->line, " \t") + strlen("data");
     (void)words;
     text += strspn(text, " \t");
-    fake_http_data(current(s), text, strlen(text));
+    if (encoding_is_protobuf(s, answer_current(s)))
+        scenario_fail(s, "data is text (a scenario that is about JSON says 'encoding json')");
+    fake_http_data(answer_current(s), text, strlen(text));
 }
 
 void step_end(struct scenario *s, const struct words *words) {
     (void)words;
-    fake_http_end(current(s));
+    fake_http_end(answer_current(s));
 }
 
 /* fail [unsent] [MESSAGE] */
 void step_fail(struct scenario *s, const struct words *words) {
     bool unsent = words->n > 1 && strcmp(words->word[1], "unsent") == 0;
     int at = unsent ? 2 : 1;
-    fake_http_fail(current(s), !unsent, at < words->n ? words->word[at] : "Connection reset by peer");
+    fake_http_fail(answer_current(s), !unsent, at < words->n ? words->word[at] : "Connection reset by peer");
 }
 
 /* ---- objects, in lists and as events ---- */
-
-void answer_frame(struct http_transfer *t, const char *type, json_t *object) {
-    json_t *frame = json_pack("{s:s, s:O}", "type", type, "object", object);
-    char *text = json_dumps(frame, JSON_COMPACT);
-    json_decref(frame);
-    size_t len = strlen(text);
-    text[len] = '\n'; /* in place of the NUL: lengths are given */
-    fake_http_data(t, text, len + 1);
-    free(text);
-}
 
 /* Takes the object. */
 static void send_frame(struct scenario *s, int kind, const char *namespace, const char *type, json_t *object) {
@@ -159,7 +170,7 @@ static void send_frame(struct scenario *s, int kind, const char *namespace, cons
     world_note(s, kind, type, object);
     if (!t)
         scenario_fail(s, "no watch is open that this event could come by");
-    answer_frame(t, type, object);
+    encoding_event(s, t, type, object);
     json_decref(object);
 }
 
@@ -277,15 +288,15 @@ bool answer_from(struct scenario *s, struct http_transfer *t, json_t *all) {
     if (answer) {
         answer_json(s, t, &ok, answer);
     } else if (request_is_single(t) && request_is_watch(t)) {
-        fake_http_head(t, &ok);
+        encoding_head(s, t, &ok);
         if (single && fake_http_is_open(t))
-            answer_frame(t, "ADDED", single);
+            encoding_event(s, t, "ADDED", single);
     } else if (request_is_single(t)) {
         struct fake_answer here = ok;
         here.status = single ? 200 : 404;
         answer_json(s, t, &here, single ? json_incref(single) : object_status(404, NULL));
     } else if (request_is_watch(t)) {
-        fake_http_head(t, &ok);
+        encoding_head(s, t, &ok);
         world_replay(s, t);
         if (kind_of_request(t) != KIND_JOBS && fake_http_is_open(t))
             fake_http_end_after(t, QUIET_WATCH_MS);

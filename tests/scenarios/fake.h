@@ -46,8 +46,9 @@ bool fake_loop_step(struct loop *loop, int64_t until_ms);
 
 struct fake_answer {
     int status;
-    int64_t retry_after_ms; /* -1: none */
-    int64_t date_ms;        /* TIME_NONE: none */
+    int64_t retry_after_ms;   /* -1: none */
+    int64_t date_ms;          /* TIME_NONE: none */
+    const char *content_type; /* NULL: application/json */
 };
 
 /* Requests in order of their start, NULL at the end; they live as long as the http. */

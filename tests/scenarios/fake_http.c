@@ -18,7 +18,7 @@ struct http_transfer {
     char *method, *url, *body, *headers[HEADERS_MAX];
     void *arg;
     bool (*may_send)(void *arg);
-    void (*on_head)(void *arg, int status);
+    void (*on_head)(void *arg, int status, const char *content_type);
     enum http_data_result (*on_data)(void *arg, struct http_transfer *transfer, const char *data, size_t len);
     void (*on_done)(void *arg, const struct http_result *result);
     struct http_result result;
@@ -352,7 +352,7 @@ void fake_http_head(struct http_transfer *t, const struct fake_answer *answer) {
     t->result.answered_ms = clock_mono_ms();
     bool was = fake_set_in_program(true);
     if (t->on_head)
-        t->on_head(t->arg, answer->status);
+        t->on_head(t->arg, answer->status, answer->content_type ? answer->content_type : "application/json");
     fake_in_program = was;
 }
 

@@ -7,10 +7,13 @@
 
 #define TEXT_MAX 1024
 
-/* "now", "-1h", "+5m" (by the API server's clock), or RFC 3339 as it is. In whole seconds, as Kubernetes has them. */
+/* "now", "-1h", "+5m" (by the API server's clock), "none", or RFC 3339 as it is. In whole seconds, as Kubernetes has
+ * them. */
 static json_t *time_of(const struct scenario *s, const char *text) {
     char buf[TIMESTAMP_TEXT_MAX];
     int64_t ms = fake_server_ms();
+    if (strcmp(text, "none") == 0)
+        return json_null();
     if (*text == '-' || *text == '+')
         ms += words_duration_ms(s, text);
     else if (strcmp(text, "now") != 0)
@@ -188,7 +191,7 @@ json_t *object_status(int code, const char *message) {
             code < 400 ? "Success" : "Failure", "message", message ? message : reason, "reason", reason, "code", code);
 }
 
-char *object_list(struct scenario *s, const char *kind, const char *version, const char *continue_token) {
+json_t *object_list(struct scenario *s, const char *kind, const char *version, const char *continue_token) {
     json_t *metadata = json_object();
     if (version)
         json_object_set_new(metadata, "resourceVersion", json_string(version));
@@ -196,7 +199,5 @@ char *object_list(struct scenario *s, const char *kind, const char *version, con
         json_object_set_new(metadata, "continue", json_string(continue_token));
     json_t *list = json_pack("{s:s, s:o, s:o}", "kind", kind, "metadata", metadata, "items", s->items);
     s->items = json_array();
-    char *text = json_dumps(list, JSON_COMPACT);
-    json_decref(list);
-    return text;
+    return list;
 }

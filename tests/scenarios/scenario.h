@@ -39,6 +39,7 @@ struct scenario {
     struct strbuf config_text; /* lines for the next start or reload */
     json_t *items;             /* for the next list */
     struct http_transfer *at;  /* the request that was expected last */
+    bool protobuf;             /* the API server speaks it */
     bool no_date;              /* answers carry no Date */
     bool network_is_slow;      /* what is started is not sent yet */
     char holder[128];          /* the engine's identity, once it wrote a Lease */
@@ -82,9 +83,12 @@ struct Suite;
 /* events.c: what no scenario can say of kube/events. */
 void scenario_add_events(struct Suite *suite);
 
-void scenario_play(const char *path);
+/* Unless it is about one encoding, each is played with an API server that speaks protobuf and with one that does not.
+ */
+bool scenario_has_encoding(const char *path, bool protobuf);
+void scenario_play(const char *path, bool protobuf);
 void scenario_play_tortured(
-        const char *path, const struct scenario_torture *torture, struct scenario_outcome *ret_outcome);
+        const char *path, bool protobuf, const struct scenario_torture *torture, struct scenario_outcome *ret_outcome);
 
 /* Ends the test. */
 _Noreturn void scenario_fail(const struct scenario *s, const char *fmt, ...) printf_like(2, 3);
@@ -115,11 +119,22 @@ void world_check_delete(struct scenario *s, const struct http_transfer *transfer
 /* For so long, everything works. */
 void world_calm(struct scenario *s, int64_t ms);
 
-/* ---- answers.c, for world.c ---- */
+/* ---- answers.c, for others ---- */
 
 /* A list, a watch, or what comes before them, answered from all objects there are; false for other requests. */
 bool answer_from(struct scenario *s, struct http_transfer *t, json_t *all);
-void answer_frame(struct http_transfer *watch, const char *type, json_t *object);
+/* A whole answer. Borrows the object, which may be completed. */
+void answer_object(const struct scenario *s, struct http_transfer *t, const struct fake_answer *answer, json_t *object);
+/* The request that answers are about. */
+struct http_transfer *answer_current(const struct scenario *s);
+
+/* ---- encoding.c ---- */
+
+bool encoding_is_protobuf(const struct scenario *s, const struct http_transfer *t);
+/* The head of an answer in that encoding, and what follows it. Borrow their objects. most: only so many bytes of it. */
+void encoding_head(const struct scenario *s, struct http_transfer *t, const struct fake_answer *answer);
+void encoding_object(const struct scenario *s, struct http_transfer *t, json_t *object, size_t most);
+void encoding_event(const struct scenario *s, struct http_transfer *t, const char *type, json_t *object);
 
 /* ---- words.c ---- */
 
@@ -139,10 +154,10 @@ long words_number(const struct scenario *s, const char *text);
 /* "job NS/NAME uid=U rv=V ...", from word first on. A new reference. */
 json_t *object_make(const struct scenario *s, const struct words *words, int first);
 json_t *object_status(int code, const char *message);
-/* Text on the heap. The items are taken over, and empty afterwards. */
-char *object_list(struct scenario *s, const char *kind, const char *version, const char *continue_token);
+/* A new reference. The items are taken over, and empty afterwards. */
+json_t *object_list(struct scenario *s, const char *kind, const char *version, const char *continue_token);
 
-/* ---- steps.c, answers.c, expect.c ---- */
+/* ---- steps.c, answers.c, encoding.c, expect.c ---- */
 
 enum { KIND_NAMESPACES, KIND_CRONJOBS, KIND_JOBS, KIND_NONE };
 int kind_of_name(const char *name);
@@ -170,6 +185,8 @@ const char *scenario_log(struct scenario *s);
 void step_expect(struct scenario *s, const struct words *words);
 void step_answer(struct scenario *s, const struct words *words);
 void step_head(struct scenario *s, const struct words *words);
+void step_encoding(struct scenario *s, const struct words *words);
+void step_bytes(struct scenario *s, const struct words *words);
 void step_data(struct scenario *s, const struct words *words);
 void step_end(struct scenario *s, const struct words *words);
 void step_fail(struct scenario *s, const struct words *words);

@@ -79,7 +79,7 @@ static void keep_quiet(struct scenario *s) {
                 .retry_after_ms = -1,
                 .date_ms = s->no_date ? TIME_NONE : fake_server_ms() / 1000 * 1000};
         fake_http_expect(t);
-        fake_http_head(t, &ok);
+        encoding_head(s, t, &ok);
         world_replay(s, t);
         /* One of a single object would be followed by a GET, which is nothing that is quiet. */
         if (fake_http_is_open(t) && !request_is_single(t))
@@ -327,6 +327,7 @@ static const struct {
         {"token", step_token, true},
         {"open", step_open, true},
         {"deleted", step_deleted, true},
+        {"encoding", step_encoding, true},
         {"item", step_item, true},
         {"items", step_items, true},
         {"store", step_store, true},
@@ -346,6 +347,7 @@ static const struct {
         {"answer", step_answer, false},
         {"head", step_head, false},
         {"data", step_data, false},
+        {"bytes", step_bytes, false},
         {"end", step_end, false},
         {"fail", step_fail, false},
         {"event", step_event, false},
@@ -372,10 +374,11 @@ static void play_line(struct scenario *s) {
     words_finish(&words);
 }
 
-static void begin(struct scenario *s, const char *path, const struct scenario_torture *torture) {
+static void begin(struct scenario *s, const char *path, bool protobuf, const struct scenario_torture *torture) {
     struct error err = {0};
     int64_t start_ms;
-    *s = (struct scenario){.path = path, .line = "(begin)", .items = json_array(), .torture = torture};
+    *s = (struct scenario){
+            .path = path, .line = "(begin)", .items = json_array(), .protobuf = protobuf, .torture = torture};
     if (torture) {
         s->world = json_array();
         s->events = json_array();
@@ -454,17 +457,17 @@ static void play_file(struct scenario *s, const char *path) {
     fclose(file);
 }
 
-void scenario_play(const char *path) {
+void scenario_play(const char *path, bool protobuf) {
     struct scenario s;
-    begin(&s, path, NULL);
+    begin(&s, path, protobuf, NULL);
     play_file(&s, path);
     end(&s);
 }
 
 void scenario_play_tortured(
-        const char *path, const struct scenario_torture *torture, struct scenario_outcome *ret_outcome) {
+        const char *path, bool protobuf, const struct scenario_torture *torture, struct scenario_outcome *ret_outcome) {
     struct scenario s;
-    begin(&s, path, torture);
+    begin(&s, path, protobuf, torture);
     play_file(&s, path);
     s.line = "(calm)";
     torture->calm();

@@ -68,16 +68,22 @@ static void fill_store(const struct scenario *s, struct store *store) {
 /* What one who knows all of the world as it is decides, as of so long ago. */
 static enum action decide(const struct scenario *s, const json_t *object, int64_t ago_ms) {
     struct error err = {0};
+    struct job_object read;
     struct job job;
     struct store store = {0};
-    if (job_decode(object, s->config->policy.prefix, &job, &err) < 0)
+    if (job_object_read(object, "", 0, &read, &err) < 0)
+        abort();
+    if (job_decode(&read, s->config->policy.prefix, &job, &err) < 0) {
+        job_object_finish(&read);
         return ACTION_KEEP;
+    }
     int64_t wall_ms = clock_wall_ms(), server_ms = fake_server_ms();
     fill_store(s, &store);
     struct guards guards = store_guards(&store, &job, NAMESPACE_UNKNOWN);
     struct decision decision =
             policy_decide(&s->config->policy, &job, &guards, (wall_ms < server_ms ? wall_ms : server_ms) - ago_ms);
     store_finish(&store);
+    job_object_finish(&read);
     return decision.action;
 }
 
@@ -184,7 +190,7 @@ static void replay_single(struct scenario *s, struct http_transfer *t) {
     json_array_foreach (s->world, i, object) {
         if (kind_of_object(object) == kind_of_request(t) && fake_http_is_open(t) &&
                 request_covers(t, text_of(json_object_get(object, "metadata"), "name")))
-            answer_frame(t, "ADDED", object);
+            encoding_event(s, t, "ADDED", object);
     }
 }
 
@@ -201,7 +207,7 @@ void world_replay(struct scenario *s, struct http_transfer *t) {
         int kind = (int)json_integer_value(json_object_get(event, "kind"));
         const char *namespace = text_of(metadata, kind == KIND_NAMESPACES ? "name" : "namespace");
         if (object && kind == kind_of_request(t) && request_covers(t, namespace))
-            answer_frame(t, text_of(event, "type"), object);
+            encoding_event(s, t, text_of(event, "type"), object);
     }
 }
 
@@ -213,7 +219,7 @@ static void happen(struct scenario *s, const char *type, json_t *object) {
     struct http_transfer *watch =
             request_find_watch(kind, text_of(metadata, kind == KIND_NAMESPACES ? "name" : "namespace"));
     if (watch)
-        answer_frame(watch, type, object);
+        encoding_event(s, watch, type, object);
 }
 
 void world_take_items(struct scenario *s) {
@@ -227,16 +233,11 @@ void world_take_items(struct scenario *s) {
 
 /* ---- a server ---- */
 
-static void answer(struct http_transfer *t, int status, json_t *body) {
+/* Takes the body. */
+static void answer(const struct scenario *s, struct http_transfer *t, int status, json_t *body) {
     const struct fake_answer head = {.status = status, .retry_after_ms = -1, .date_ms = fake_server_ms() / 1000 * 1000};
-    char *text = json_dumps(body, JSON_COMPACT);
     fake_http_expect(t);
-    fake_http_head(t, &head);
-    if (fake_http_is_open(t))
-        fake_http_data(t, text, strlen(text));
-    if (fake_http_is_open(t))
-        fake_http_end(t);
-    free(text);
+    answer_object(s, t, &head, body);
     json_decref(body);
 }
 
@@ -266,11 +267,11 @@ static void answer_delete(struct scenario *s, struct http_transfer *t) {
         json_t *gone = json_deep_copy(job);
         json_object_set_new(
                 json_object_get(gone, "metadata"), "resourceVersion", json_sprintf("world-%d", ++s->versions));
-        answer(t, status, object_status(200, NULL));
+        answer(s, t, status, object_status(200, NULL));
         happen(s, "DELETED", gone);
         json_decref(gone);
     } else {
-        answer(t, status, object_status(status, NULL));
+        answer(s, t, status, object_status(status, NULL));
     }
     json_decref(job);
     json_decref(asked);
@@ -286,7 +287,7 @@ void world_note_lease(struct scenario *s, json_t *lease) {
 static void answer_lease(struct scenario *s, struct http_transfer *t) {
     json_t *body = json_loads(fake_http_body(t), 0, NULL);
     if (!body) {
-        answer(t, s->lease ? 200 : 404, s->lease ? json_incref(s->lease) : object_status(404, NULL));
+        answer(s, t, s->lease ? 200 : 404, s->lease ? json_incref(s->lease) : object_status(404, NULL));
         return;
     }
     bool create = strcmp(fake_http_method(t), "POST") == 0;
@@ -295,12 +296,12 @@ static void answer_lease(struct scenario *s, struct http_transfer *t) {
                : !s->lease || !same_text(text_of(metadata, "resourceVersion"),
                                       text_of(json_object_get(s->lease, "metadata"), "resourceVersion"))) {
         json_decref(body);
-        answer(t, 409, object_status(409, NULL));
+        answer(s, t, 409, object_status(409, NULL));
         return;
     }
     json_object_set_new(metadata, "resourceVersion", json_sprintf("world-%d", ++s->versions));
     world_note_lease(s, body);
-    answer(t, create ? 201 : 200, body);
+    answer(s, t, create ? 201 : 200, body);
 }
 
 /* Whether it was a request that this server answers. */
@@ -317,7 +318,7 @@ static bool answer_one(struct scenario *s, struct http_transfer *t, bool deletes
         return true;
     }
     if (strstr(fake_http_path(t), "/apis/events.k8s.io/")) {
-        answer(t, 200, json_pack("{s:s}", "kind", "Event"));
+        answer(s, t, 200, json_pack("{s:s}", "kind", "Event"));
         return true;
     }
     if (answer_from(s, t, s->world))
@@ -325,7 +326,7 @@ static bool answer_one(struct scenario *s, struct http_transfer *t, bool deletes
     if (strcmp(fake_http_method(t), "GET") != 0)
         return false;
     json_t *job = find_job(s, fake_http_path(t));
-    answer(t, job ? 200 : 404, job ? job : object_status(404, NULL));
+    answer(s, t, job ? 200 : 404, job ? job : object_status(404, NULL));
     return true;
 }
 

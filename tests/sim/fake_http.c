@@ -374,7 +374,7 @@ static bool pass_head(struct http_transfer *t) {
         model_list_begins(t->machine, &t->route);
     t->busy = true;
     if (t->on_head)
-        t->on_head(t->arg, t->reply.status);
+        t->on_head(t->arg, t->reply.status, "application/json");
     t->busy = false;
     if (t->dead)
         release(t);

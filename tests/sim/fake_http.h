@@ -35,7 +35,7 @@ struct http_transfer {
     struct route route;
     void *arg;
     bool (*may_send)(void *arg);
-    void (*on_head)(void *arg, int status);
+    void (*on_head)(void *arg, int status, const char *content_type);
     enum http_data_result (*on_data)(void *arg, struct http_transfer *transfer, const char *data, size_t len);
     void (*on_done)(void *arg, const struct http_result *result);
     struct http_result result;

@@ -30,6 +30,7 @@ struct progress {
 };
 
 static struct progress *progress;
+static bool protobuf;   /* how Jobs come */
 static uint64_t sample; /* 0: every allocation, else about so many of each scenario */
 static bool broken;     /* of this run */
 
@@ -59,7 +60,8 @@ static void complain(const char *path, const char *fmt, ...) printf_like(2, 3);
 static void complain(const char *path, const char *fmt, ...) {
     va_list args;
     va_start(args, fmt);
-    printf("%s, allocation %llu (%s): ", path, (unsigned long long)progress->n, how_name(progress->how));
+    printf("%s%s, allocation %llu (%s): ", path, protobuf ? " (protobuf)" : "", (unsigned long long)progress->n,
+            how_name(progress->how));
     vprintf(fmt, args);
     putchar('\n');
     fflush(stdout);
@@ -74,7 +76,7 @@ static struct scenario_outcome play(const char *path, enum alloc_failure how, ui
     progress->n = n;
     progress->runs++;
     alloc_begin(how, n);
-    scenario_play_tortured(path, &torture, &outcome);
+    scenario_play_tortured(path, protobuf, &torture, &outcome);
     return outcome;
 }
 
@@ -169,13 +171,15 @@ static int replay(const char *path, uint64_t n, enum alloc_failure how, uint64_t
 int main(int argc, char **argv) {
     uint64_t n = 0, traced = 0;
     enum alloc_failure how = ALLOC_ONE_FAILS;
-    for (int c; (c = getopt(argc, argv, "s:n:rt:")) != -1;) {
+    for (int c; (c = getopt(argc, argv, "s:n:rt:p")) != -1;) {
         if (c == 's')
             sample = strtoull(optarg, NULL, 10);
         else if (c == 'n')
             n = strtoull(optarg, NULL, 10);
         else if (c == 't')
             traced = strtoull(optarg, NULL, 10);
+        else if (c == 'p')
+            protobuf = true;
         else if (c == 'r')
             how = ALLOC_REST_FAILS;
         else
@@ -194,8 +198,11 @@ int main(int argc, char **argv) {
     if (n || traced)
         return replay(found.gl_pathv[0], n, how, traced);
     uint64_t failures = 0;
-    for (size_t i = 0; i < found.gl_pathc; i++) {
-        torture_all_of(found.gl_pathv[i]);
+    for (size_t i = 0; i < 2 * found.gl_pathc; i++) {
+        protobuf = i % 2;
+        if (!scenario_has_encoding(found.gl_pathv[i / 2], protobuf))
+            continue;
+        torture_all_of(found.gl_pathv[i / 2]);
         failures += progress->failures;
     }
     printf("%zu scenarios with %llu allocations, %llu runs, %llu failures\n", found.gl_pathc,

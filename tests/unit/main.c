@@ -23,6 +23,7 @@ static const struct {
         {"framer", suite_framer},
         {"skew", suite_skew},
         {"recreated", suite_recreated},
+        {"store", suite_store},
         {"reconcile", suite_reconcile},
         {"kubeconfig", suite_kubeconfig},
         {"credentials", suite_credentials},
@@ -36,6 +37,7 @@ static const struct {
         {"store_stress", suite_store_stress},
         {"claim", suite_claim},
         {"writer", suite_writer},
+        {"proto_encode", suite_proto_encode},
         {"cmd_history", suite_cmd_history},
 };
 #define SUITES (sizeof suites / sizeof suites[0])

@@ -237,6 +237,21 @@ START_TEST(json_strings_are_valid_json_whatever_is_in_them) {
 }
 END_TEST
 
+START_TEST(json_for_programs_is_what_jansson_writes) {
+    for (unsigned c = 0; c < 256; c++) {
+        char text[] = {'a', (char)(c < 0x80 ? c : 0xc3), (char)(c < 0x80 ? c : 0xa4), 'z'};
+        json_t *json = json_stringn(text, sizeof text);
+        char *wanted = json_dumps(json, JSON_COMPACT | JSON_ENCODE_ANY);
+        struct strbuf buf = STRBUF_INIT(1000);
+        text_add_json_exact(&buf, text, sizeof text);
+        ck_assert_str_eq(strbuf_text(&buf), wanted);
+        strbuf_finish(&buf);
+        free(wanted);
+        json_decref(json);
+    }
+}
+END_TEST
+
 START_TEST(a_list_is_words_between_commas_and_white_space) {
     const char *at = " a, bb\t,,\r\nccc ";
     size_t len;
@@ -970,7 +985,8 @@ Suite *suite_base(void) {
     ADD_CASE(suite, "text", only_well_formed_utf8_counts_as_utf8, text_from_the_cluster_cannot_move_the_cursor,
             a_long_text_is_cut_between_characters, width_counts_characters_not_bytes,
             csv_fields_are_quoted_where_rfc_4180_says, json_strings_are_valid_json_whatever_is_in_them,
-            a_list_is_words_between_commas_and_white_space, a_list_of_globs_matches_as_a_whole);
+            json_for_programs_is_what_jansson_writes, a_list_is_words_between_commas_and_white_space,
+            a_list_of_globs_matches_as_a_whole);
     ADD_CASE(suite, "duration", durations_are_understood_as_people_write_them,
             a_duration_in_doubt_is_refused_with_the_reason, durations_are_shown_by_their_two_largest_units);
     ADD_CASE(suite, "timestamp", times_are_read_as_rfc_3339_says, what_is_not_a_time_is_refused,

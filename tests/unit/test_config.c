@@ -85,7 +85,7 @@ START_TEST(without_a_file_the_built_in_defaults_serve) {
     ck_assert_int_eq(c->log_format, LOG_LOGFMT);
     ck_assert_str_eq(c->store, "sqlite:/var/lib/sexton/history.db");
     ck_assert_int_eq(c->retention_ms, 400 * DAY);
-    ck_assert(c->manifest);
+    ck_assert(!c->manifest);
     ck_assert_str_eq(c->labels, "*");
     ck_assert_str_eq(c->annotations, "batch.kubernetes.io/* cronjob.kubernetes.io/*");
     ck_assert_ptr_null(c->path);
@@ -133,7 +133,7 @@ START_TEST(every_option_can_be_set_and_remembers_its_line) {
                             "[history]\n"
                             "store = sqlite:/data/runs.db\n"
                             "retention = never\n"
-                            "manifest = false\n"
+                            "manifest = true\n"
                             "labels = app team/*\n"
                             "annotations =\n");
     ck_assert_str_eq(c->path, path);
@@ -166,7 +166,7 @@ START_TEST(every_option_can_be_set_and_remembers_its_line) {
     ck_assert_int_eq(team->failure.line, 18);
     ck_assert_str_eq(c->store, "sqlite:/data/runs.db");
     ck_assert_int_eq(c->retention_ms, DURATION_NEVER);
-    ck_assert(!c->manifest);
+    ck_assert(c->manifest);
     ck_assert_str_eq(c->labels, "app team/*");
     ck_assert_str_eq(c->annotations, "");
     config_destroy(c);

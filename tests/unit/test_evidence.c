@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "base/clock.h"
+#include "job_source.h"
 #include "jobs/evidence.h"
 
 #define COUNT(array) (sizeof(array) / sizeof(array)[0])
@@ -17,12 +18,13 @@ static struct run *take(const char *text, const char *template, const struct evi
     json_error_t why;
     json_t *json = json_loads(text, 0, &why);
     ck_assert_msg(json != NULL, "%s: %s", text, why.text);
+    struct job_source *source = job_source_create(json, template);
     struct job job;
     struct error err = {0};
-    ck_assert_msg(job_decode(json, "sexton.dev", &job, &err) == 0, "%s: %s", text, err.text);
-    struct run *run = evidence_from_json(json, template, strlen(template), &job, settings);
+    ck_assert_msg(job_decode(&source->object, "sexton.dev", &job, &err) == 0, "%s: %s", text, err.text);
+    struct run *run = evidence_from_object(&source->object, &job, settings);
     ck_assert_ptr_nonnull(run);
-    json_decref(json);
+    job_source_destroy(source);
     return run;
 }
 

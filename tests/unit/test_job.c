@@ -5,6 +5,7 @@
 
 #include "base/clock.h"
 #include "base/duration.h"
+#include "job_source.h"
 #include "jobs/job.h"
 
 #define COUNT(array) (sizeof(array) / sizeof(array)[0])
@@ -16,18 +17,19 @@
 #define FINISHED_MS 1767323045000
 
 /* The Job borrows from what this returns. */
-static json_t *decode(const char *text, struct job *ret) {
+static struct job_source *decode(const char *text, struct job *ret) {
     json_error_t why;
     json_t *json = json_loads(text, JSON_ALLOW_NUL, &why);
     ck_assert_msg(json != NULL, "%s: %s", text, why.text);
+    struct job_source *source = job_source_create(json, "");
     struct error err = {0};
-    ck_assert_msg(job_decode(json, "sexton.dev", ret, &err) == 0, "%s: %s", text, err.text);
-    return json;
+    ck_assert_msg(job_decode(&source->object, "sexton.dev", ret, &err) == 0, "%s: %s", text, err.text);
+    return source;
 }
 
 START_TEST(a_finished_job_is_read_with_all_that_matters) {
     struct job job;
-    json_t *json =
+    struct job_source *source =
             decode("{\"metadata\":{" IDENTITY ",\"creationTimestamp\":\"2026-01-02T03:00:00Z\","
                    "\"annotations\":{\"sexton.dev/hold\":\"true\"},\"ownerReferences\":[{\"apiVersion\":\"batch/"
                    "v1\",\"kind\":\"CronJob\","
@@ -53,7 +55,7 @@ START_TEST(a_finished_job_is_read_with_all_that_matters) {
     ck_assert_int_eq(job.outcome, OUTCOME_SUCCEEDED);
     ck_assert_int_eq(job.annotations.hold.until_ms, HOLD_FOREVER);
     ck_assert_ptr_null(job.doubt);
-    json_decref(json);
+    job_source_destroy(source);
 }
 END_TEST
 
@@ -65,14 +67,14 @@ START_TEST(a_job_with_nothing_but_its_name_is_simply_not_finished) {
             "\"deletionTimestamp\":null},\"spec\":{\"ttlSecondsAfterFinished\":null}}"};
     for (size_t i = 0; i < COUNT(texts); i++) {
         struct job job;
-        json_t *json = decode(texts[i], &job);
+        struct job_source *source = decode(texts[i], &job);
         ck_assert(!job_is_finished(&job) && !job_has_cronjob(&job));
         ck_assert_ptr_null(job.doubt);
         ck_assert_int_eq(job.spec_ttl_s, SPEC_TTL_NONE);
         ck_assert_int_eq(job.finished_ms, TIME_NONE);
         ck_assert_int_eq(job.created_ms, TIME_NONE);
         ck_assert_int_eq(job.deletion_ms, TIME_NONE);
-        json_decref(json);
+        job_source_destroy(source);
     }
 }
 END_TEST
@@ -101,11 +103,11 @@ START_TEST(only_complete_and_failed_that_are_true_end_a_job) {
                 "\"completionTime\":\"2026-01-01T00:00:00Z\",\"conditions\":[%s]}}",
                 cases[i].conditions);
         struct job job;
-        json_t *json = decode(text, &job);
+        struct job_source *source = decode(text, &job);
         ck_assert_msg(job.outcome == cases[i].outcome, "%s: %d", cases[i].conditions, (int)job.outcome);
         ck_assert_msg(!job.doubt, "%s: %s", cases[i].conditions, job.doubt);
         ck_assert_int_eq(job.finished_ms, cases[i].outcome == OUTCOME_NONE ? TIME_NONE : FINISHED_MS);
-        json_decref(json);
+        job_source_destroy(source);
     }
 }
 END_TEST
@@ -166,32 +168,32 @@ START_TEST(a_job_that_says_odd_things_is_doubted_and_says_why) {
     };
     for (size_t i = 0; i < COUNT(cases); i++) {
         struct job job;
-        json_t *json = decode(cases[i].text, &job);
+        struct job_source *source = decode(cases[i].text, &job);
         ck_assert_msg(job.doubt != NULL, "%s: no doubt", cases[i].text);
         ck_assert_msg(strstr(job.doubt, cases[i].why) != NULL, "%s: %s", cases[i].text, job.doubt);
-        json_decref(json);
+        job_source_destroy(source);
     }
 }
 END_TEST
 
 START_TEST(a_job_with_both_outcomes_has_neither) {
     struct job job;
-    json_t *json = decode("{" META ",\"status\":{\"conditions\":[" COMPLETE "," FAILED "]}}", &job);
+    struct job_source *source = decode("{" META ",\"status\":{\"conditions\":[" COMPLETE "," FAILED "]}}", &job);
     ck_assert_int_eq(job.outcome, OUTCOME_NONE);
     ck_assert_int_eq(job.finished_ms, TIME_NONE);
-    json_decref(json);
+    job_source_destroy(source);
 }
 END_TEST
 
 START_TEST(the_largest_ttl_of_the_api_is_taken) {
     struct job job;
-    json_t *json = decode("{" META ",\"spec\":{\"ttlSecondsAfterFinished\":2147483647}}", &job);
+    struct job_source *source = decode("{" META ",\"spec\":{\"ttlSecondsAfterFinished\":2147483647}}", &job);
     ck_assert_int_eq(job.spec_ttl_s, 2147483647);
     ck_assert_ptr_null(job.doubt);
-    json_decref(json);
-    json = decode("{" META ",\"spec\":{\"ttlSecondsAfterFinished\":0}}", &job);
+    job_source_destroy(source);
+    source = decode("{" META ",\"spec\":{\"ttlSecondsAfterFinished\":0}}", &job);
     ck_assert_int_eq(job.spec_ttl_s, 0);
-    json_decref(json);
+    job_source_destroy(source);
 }
 END_TEST
 
@@ -221,11 +223,12 @@ START_TEST(a_job_that_cannot_be_told_apart_is_an_error) {
         untouched = job;
         json_t *json = json_loads(cases[i].text, JSON_ALLOW_NUL, NULL);
         ck_assert_ptr_nonnull(json);
+        struct job_source *source = job_source_create(json, "");
         struct error err = {0};
-        ck_assert_msg(job_decode(json, "sexton.dev", &job, &err) == -1, "%s was taken", cases[i].text);
+        ck_assert_msg(job_decode(&source->object, "sexton.dev", &job, &err) == -1, "%s was taken", cases[i].text);
         ck_assert_msg(strstr(err.text, cases[i].why) != NULL, "%s: %s", cases[i].text, err.text);
         ck_assert_mem_eq(&job, &untouched, sizeof job);
-        json_decref(json);
+        job_source_destroy(source);
     }
 }
 END_TEST
@@ -236,7 +239,7 @@ END_TEST
 #define LOOSE ",\"controller\":false"
 
 /* The Job borrows from what this returns. */
-static json_t *decode_owned(const char *owners, struct job *ret) {
+static struct job_source *decode_owned(const char *owners, struct job *ret) {
     char text[1000];
     snprintf(text, sizeof text, "{\"metadata\":{" IDENTITY ",\"ownerReferences\":%s}}", owners);
     return decode(text, ret);
@@ -277,7 +280,7 @@ START_TEST(the_controlling_owner_counts_then_the_cronjob) {
                     false, false}};
     for (size_t i = 0; i < COUNT(cases); i++) {
         struct job job;
-        json_t *json = decode_owned(cases[i].owners, &job);
+        struct job_source *source = decode_owned(cases[i].owners, &job);
         char owner[OWNER_TEXT_MAX];
         ck_assert_msg(!job.doubt, "%s: %s", cases[i].owners, job.doubt);
         ck_assert_pstr_eq(job.owner_name, cases[i].name);
@@ -286,7 +289,7 @@ START_TEST(the_controlling_owner_counts_then_the_cronjob) {
         ck_assert_int_eq(job.owner_is_loose, cases[i].loose);
         if (cases[i].owner)
             ck_assert_str_eq(job_owner_text(&job, owner), cases[i].owner);
-        json_decref(json);
+        job_source_destroy(source);
     }
 }
 END_TEST
@@ -308,10 +311,10 @@ START_TEST(owners_that_contradict_the_api_are_doubted) {
                     "more than one controller"}};
     for (size_t i = 0; i < COUNT(cases); i++) {
         struct job job;
-        json_t *json = decode_owned(cases[i].owners, &job);
+        struct job_source *source = decode_owned(cases[i].owners, &job);
         ck_assert_msg(job.doubt != NULL, "%s: no doubt", cases[i].owners);
         ck_assert_msg(strstr(job.doubt, cases[i].why) != NULL, "%s: %s", cases[i].owners, job.doubt);
-        json_decref(json);
+        job_source_destroy(source);
     }
 }
 END_TEST
@@ -331,11 +334,11 @@ START_TEST(a_hook_is_known_by_its_annotation_whatever_its_value) {
         char text[500];
         snprintf(text, sizeof text, "{\"metadata\":{" IDENTITY ",\"annotations\":%s}}", cases[i].annotations);
         struct job job;
-        json_t *json = decode(text, &job);
+        struct job_source *source = decode(text, &job);
         ck_assert_ptr_null(job.doubt);
         ck_assert_int_eq(job.hook_tool, cases[i].tool);
         ck_assert_pstr_eq(job.hook, cases[i].value);
-        json_decref(json);
+        job_source_destroy(source);
     }
 }
 END_TEST
@@ -357,15 +360,9 @@ START_TEST(a_terminating_job_remembers_what_it_waits_for) {
         char text[500];
         snprintf(text, sizeof text, "{\"metadata\":{" IDENTITY ",%s}}", cases[i].more);
         struct job job;
-        json_t *json = decode(text, &job);
-        struct job *copy = job_copy(&job, NULL);
-        json_decref(json);
-        ck_assert_pstr_eq(copy->finalizers, cases[i].finalizers);
-        ck_assert_ptr_null(copy->finalizer_list);
-        struct job *again = job_copy(copy, NULL);
-        free(copy);
-        ck_assert_pstr_eq(again->finalizers, cases[i].finalizers);
-        free(again);
+        struct job_source *source = decode(text, &job);
+        ck_assert_pstr_eq(job.finalizers, cases[i].finalizers);
+        job_source_destroy(source);
     }
     /* Hundreds of them are cut. */
     json_t *list = json_array();
@@ -373,82 +370,23 @@ START_TEST(a_terminating_job_remembers_what_it_waits_for) {
         json_array_append_new(list, json_sprintf("example.com/finalizer-%d", i));
     json_t *json = json_pack("{s:{s:s,s:s,s:s,s:s,s:o}}", "metadata", "name", "a", "namespace", "b", "uid", "c",
             "deletionTimestamp", "2026-01-02T03:04:06Z", "finalizers", list);
+    struct job_source *source = job_source_create(json, "");
     struct job job;
-    ck_assert_int_eq(job_decode(json, "sexton.dev", &job, NULL), 0);
-    struct job *copy = job_copy(&job, NULL);
-    ck_assert_uint_lt(strlen(copy->finalizers), 256);
-    free(copy);
-    json_decref(json);
+    ck_assert_int_eq(job_decode(&source->object, "sexton.dev", &job, NULL), 0);
+    ck_assert_uint_lt(strlen(job.finalizers), 256);
+    job_source_destroy(source);
 }
 END_TEST
 
 START_TEST(a_finish_in_the_future_is_read_as_it_is) {
     struct job job;
-    json_t *json = decode("{" META ",\"status\":{\"conditions\":[{\"type\":\"Complete\",\"status\":\"True\","
-                          "\"lastTransitionTime\":\"2999-01-01T00:00:00Z\"}]}}",
-            &job);
+    struct job_source *source =
+            decode("{" META ",\"status\":{\"conditions\":[{\"type\":\"Complete\",\"status\":\"True\","
+                   "\"lastTransitionTime\":\"2999-01-01T00:00:00Z\"}]}}",
+                    &job);
     ck_assert_int_eq(job.finished_ms, 32472144000000);
     ck_assert_ptr_null(job.doubt);
-    json_decref(json);
-}
-END_TEST
-
-START_TEST(a_copy_lives_on_its_own) {
-    struct job job;
-    json_t *json = decode("{\"metadata\":{" IDENTITY ",\"annotations\":{\"sexton.dev/hold\":\"true\","
-                          "\"sexton.dev/ttl-after-success\":\"1d\",\"sexton.dev/ttl-after-failure\":\"rubbish\"},"
-                          "\"ownerReferences\":[{\"apiVersion\":\"batch/"
-                          "v1beta1\",\"kind\":\"CronJob\",\"name\":\"nightly\",\"uid\":\"c-1\"}]},"
-                          "\"spec\":{\"ttlSecondsAfterFinished\":30},\"status\":{\"conditions\":[" FAILED "]}}",
-            &job);
-    size_t bytes = 0;
-    struct job *copy = job_copy(&job, &bytes);
-    ck_assert_ptr_nonnull(copy);
-    ck_assert_uint_gt(bytes, sizeof job);
-    ck_assert_uint_lt(bytes, sizeof job + 200);
-    json_decref(json);
-    ck_assert_str_eq(copy->namespace, "ml");
-    ck_assert_str_eq(copy->name, "train");
-    ck_assert_str_eq(copy->uid, "u-1");
-    ck_assert_str_eq(copy->resource_version, "77");
-    ck_assert_str_eq(copy->owner_kind, "CronJob");
-    ck_assert_str_eq(copy->owner_name, "nightly");
-    ck_assert_str_eq(copy->owner_uid, "c-1");
-    ck_assert_str_eq(copy->annotations.success.text, "1d");
-    ck_assert_str_eq(copy->annotations.failure.text, "rubbish");
-    ck_assert_str_eq(copy->annotations.hold.text, "true");
-    ck_assert_str_eq(copy->annotations.bad_key, "ttl-after-failure");
-    ck_assert_str_eq(copy->annotations.bad_value, "rubbish");
-    ck_assert_int_eq(copy->finished_ms, FINISHED_MS);
-    ck_assert_int_eq(copy->outcome, OUTCOME_FAILED);
-    ck_assert_int_eq(copy->spec_ttl_s, 30);
-    free(copy);
-    json = decode("{" META "}", &job);
-    copy = job_copy(&job, NULL);
-    ck_assert_ptr_null(copy->owner_kind);
-    ck_assert_ptr_null(copy->annotations.bad_key);
-    json_decref(json);
-    free(copy);
-}
-END_TEST
-
-START_TEST(a_copy_stays_small_whatever_the_annotation_is) {
-    size_t n = 300u << 10;
-    char *value = malloc(n + 1);
-    memset(value, 'x', n);
-    value[n] = '\0';
-    json_t *json = json_pack("{s:{s:s,s:s,s:s,s:{s:s}}}", "metadata", "name", "a", "namespace", "b", "uid", "c",
-            "annotations", "sexton.dev/hold", value);
-    struct job job;
-    ck_assert_int_eq(job_decode(json, "sexton.dev", &job, NULL), 0);
-    size_t bytes = 0;
-    struct job *copy = job_copy(&job, &bytes);
-    ck_assert_uint_lt(bytes, 1500);
-    ck_assert_int_eq(copy->annotations.hold.state, ANNOTATION_INVALID);
-    ck_assert_int_eq(strncmp(copy->annotations.bad_value, "xxxxxxxx", 8), 0);
-    free(copy);
-    json_decref(json);
-    free(value);
+    job_source_destroy(source);
 }
 END_TEST
 
@@ -461,8 +399,7 @@ Suite *suite_job(void) {
             &the_largest_ttl_of_the_api_is_taken, &a_job_that_cannot_be_told_apart_is_an_error,
             &the_controlling_owner_counts_then_the_cronjob, &owners_that_contradict_the_api_are_doubted,
             &a_hook_is_known_by_its_annotation_whatever_its_value, &a_terminating_job_remembers_what_it_waits_for,
-            &a_finish_in_the_future_is_read_as_it_is, &a_copy_lives_on_its_own,
-            &a_copy_stays_small_whatever_the_annotation_is};
+            &a_finish_in_the_future_is_read_as_it_is};
     for (size_t i = 0; i < COUNT(all); i++)
         tcase_add_test(tcase, *all[i]);
     suite_add_tcase(suite, tcase);

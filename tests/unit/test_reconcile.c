@@ -7,6 +7,7 @@
 #include "base/backoff.h"
 #include "base/clock.h"
 #include "base/log.h"
+#include "job_source.h"
 #include "jobs/reconcile.h"
 
 /* What the scenarios (tests/scenarios) reach badly: ports that fail, answers nobody waits for, how long to sleep. */
@@ -165,23 +166,27 @@ static json_t *make_job(const char *uid, const char *version, const char *outcom
     return job;
 }
 
+/* Takes json. */
+static void bring_json(uint16_t source, json_t *json) {
+    struct job_source *job = job_source_create(json, "{}");
+    reconcile_on_job(t.r, source, &job->object);
+    job_source_destroy(job);
+}
+
 static void bring(const char *uid, const char *version, const char *outcome) {
-    json_t *job = make_job(uid, version, outcome);
-    reconcile_on_job(t.r, 0, job, "{}", 2);
-    json_decref(job);
+    bring_json(0, make_job(uid, version, outcome));
 }
 
 static void bring_created(const char *uid, const char *created) {
     json_t *job = make_job(uid, "5", NULL);
     json_object_set_new(json_object_get(job, "metadata"), "creationTimestamp", json_string(created));
-    reconcile_on_job(t.r, 0, job, "{}", 2);
-    json_decref(job);
+    bring_json(0, job);
 }
 
 static void take_away(const char *uid) {
-    json_t *job = make_job(uid, "99", "Complete");
-    reconcile_on_job_deleted(t.r, 0, job, "", 0);
-    json_decref(job);
+    struct job_source *job = job_source_create(make_job(uid, "99", "Complete"), "");
+    reconcile_on_job_deleted(t.r, 0, &job->object);
+    job_source_destroy(job);
 }
 
 /* The next request to the register must be this one; it becomes durable. Each record makes a row, each end ends it. */
@@ -346,9 +351,7 @@ END_TEST
 START_TEST(one_source_gone_stale_leaves_the_others_alone) {
     create_default();
     reconcile_set_fresh(t.r, 1, false);
-    json_t *job = make_job("u2", "1", "Complete");
-    reconcile_on_job(t.r, 1, job, "", 0);
-    json_decref(job);
+    bring_json(1, make_job("u2", "1", "Complete"));
     expect_request(HISTORY_RECORD, "u2");
     bring_to_delete("u1");
     ck_assert_int_eq(t.deletes, 1);
@@ -506,13 +509,13 @@ END_TEST
 
 START_TEST(what_is_no_job_is_left_alone) {
     create_default();
-    json_t *odd = json_pack("{s:{s:s}}", "metadata", "name", "x");
+    struct job_source *odd = job_source_create(json_pack("{s:{s:s}}", "metadata", "name", "x"), "");
     bring("u1", "1", NULL);
     reconcile_list_begins(t.r, 0);
-    reconcile_on_job(t.r, 0, odd, "", 0);
+    reconcile_on_job(t.r, 0, &odd->object);
     reconcile_list_complete(t.r, 0); /* partial: u1 need not be gone */
-    reconcile_on_job_deleted(t.r, 0, odd, "", 0);
-    json_decref(odd);
+    reconcile_on_job_deleted(t.r, 0, &odd->object);
+    job_source_destroy(odd);
     ck_assert_ptr_null(t.requests);
     ck_assert_int_eq(reconcile_count(t.r).seen, 1);
 }
@@ -662,24 +665,19 @@ static json_t *annotate(json_t *job, const char *key, const char *value) {
     return job;
 }
 
-static void bring_object(json_t *job) {
-    reconcile_on_job(t.r, 0, job, "{}", 2);
-    json_decref(job);
-}
-
 START_TEST(each_job_counts_in_one_state) {
     create(&(struct reconcile_settings){.delete_qps = 50, .max_in_flight = 32}, false);
     bring("running", "1", NULL);
     bring("waiting", "1", "Failed");
     bring("due", "1", "Complete"); /* what is known is not fresh, so it stays */
-    bring_object(annotate(make_job("held", "1", "Complete"), "sexton.dev/hold", "true"));
-    bring_object(annotate(make_job("held-until", "1", "Complete"), "sexton.dev/hold", "2036-01-01T00:00:00Z"));
-    bring_object(annotate(make_job("kept", "1", "Complete"), "sexton.dev/ttl-after-success", "never"));
-    bring_object(annotate(make_job("invalid", "1", "Complete"), "sexton.dev/ttl-after-success", "soon"));
+    bring_json(0, annotate(make_job("held", "1", "Complete"), "sexton.dev/hold", "true"));
+    bring_json(0, annotate(make_job("held-until", "1", "Complete"), "sexton.dev/hold", "2036-01-01T00:00:00Z"));
+    bring_json(0, annotate(make_job("kept", "1", "Complete"), "sexton.dev/ttl-after-success", "never"));
+    bring_json(0, annotate(make_job("invalid", "1", "Complete"), "sexton.dev/ttl-after-success", "soon"));
     json_t *terminating = make_job("terminating", "1", "Complete");
     json_object_set_new(
             json_object_get(terminating, "metadata"), "deletionTimestamp", json_string("2026-01-02T03:03:05Z"));
-    bring_object(terminating);
+    bring_json(0, terminating);
     struct reconcile_survey survey = reconcile_survey(t.r);
     ck_assert_int_eq(survey.running, 1);
     ck_assert_int_eq(survey.waiting, 1);

@@ -204,6 +204,90 @@ START_TEST(after_a_step_backwards_one_answer_puts_it_right) {
 }
 END_TEST
 
+/* A lease that is renewed every five seconds at the latest, and what its answers teach. */
+struct pupil {
+    struct server server;
+    struct skew skew;
+    struct skew_lessons lessons;
+    int64_t mono_ms;
+    int64_t way_ms; /* there, and the server's work; as much again, back */
+};
+
+#define RENEW_MS 5000
+
+static int64_t pupil_ask(struct pupil *p) {
+    int64_t at_ms = skew_ask_at(&p->lessons, &p->skew, p->mono_ms, p->mono_ms + RENEW_MS);
+    ck_assert_int_ge(at_ms, p->mono_ms);
+    ck_assert_int_le(at_ms, p->mono_ms + RENEW_MS);
+    int64_t waited_ms = at_ms - p->mono_ms, date_ms = true_time(&p->server, at_ms + p->way_ms);
+    p->mono_ms = at_ms + 2 * p->way_ms;
+    skew_sample(&p->skew, at_ms, p->mono_ms, date_ms - date_ms % 1000);
+    check(&p->skew, &p->server, p->mono_ms);
+    return waited_ms;
+}
+
+static struct pupil pupil_of(int64_t way_ms) {
+    return (struct pupil){.server = {.offset_ms = START_MS + (int64_t)random_below(1000),
+                                  .drift_ppm = (int64_t)random_below(2 * SKEW_DRIFT_PPM + 1) - SKEW_DRIFT_PPM},
+            .mono_ms = 1000,
+            .way_ms = way_ms};
+}
+
+START_TEST(a_dozen_questions_at_the_right_moments_tell_the_time_and_a_few_keep_it_known) {
+    random_seed((uint64_t)_i + 1);
+    struct pupil p = pupil_of((int64_t)random_below(4));
+    (void)pupil_ask(&p); /* of the first nobody knows when it is best */
+    int early = 0;
+    for (int questions = 0; questions < 12; questions++)
+        early += pupil_ask(&p) <= RENEW_MS - 1000;
+    ck_assert_int_le(early, 8);
+    ck_assert_int_le(skew_width_ms(&p.skew, p.mono_ms), SKEW_SHARP_MS);
+    /* A day later it is as sharp, and nothing was asked for it alone. */
+    while (p.mono_ms < 86400000) {
+        ck_assert_int_gt(pupil_ask(&p), RENEW_MS - 1000);
+        ck_assert_int_ge(skew_server_now(&p.skew, p.mono_ms), true_time(&p.server, p.mono_ms) - SKEW_BLUNT_MS);
+    }
+}
+END_TEST
+
+START_TEST(what_the_way_to_the_server_hides_is_not_asked_for_again_and_again) {
+    random_seed((uint64_t)_i + 1);
+    struct pupil p = pupil_of(40 + (int64_t)random_below(100));
+    for (int questions = 0; questions < 30; questions++)
+        (void)pupil_ask(&p);
+    ck_assert_int_le(skew_width_ms(&p.skew, p.mono_ms), 4 * p.way_ms + 10);
+    int early = 0;
+    for (int questions = 0; questions < 100; questions++)
+        early += pupil_ask(&p) <= RENEW_MS / 2;
+    ck_assert_int_le(early, 10);
+}
+END_TEST
+
+START_TEST(a_clock_that_was_stepped_is_learnt_anew) {
+    random_seed((uint64_t)_i + 1);
+    struct pupil p = pupil_of(1);
+    for (int questions = 0; questions < 20; questions++)
+        (void)pupil_ask(&p);
+    p.server.offset_ms -= 3700;
+    p.skew.known = false; /* the step itself is another test's: here the first answer after it */
+    for (int questions = 0; questions < 13; questions++)
+        (void)pupil_ask(&p);
+    ck_assert_int_le(skew_width_ms(&p.skew, p.mono_ms), SKEW_SHARP_MS);
+}
+END_TEST
+
+START_TEST(without_a_date_a_question_comes_when_it_has_to) {
+    struct skew skew = {0};
+    struct skew_lessons lessons = {0};
+    ck_assert_int_eq(skew_width_ms(&skew, 1000), INT64_MAX);
+    ck_assert_int_eq(skew_ask_at(&lessons, &skew, 1000, 6000), 6000);
+    skew_sample(&skew, 1000, 1010, START_MS);
+    /* nor ever later, or in the past */
+    ck_assert_int_eq(skew_ask_at(&lessons, &skew, 1010, 1200), 1200);
+    ck_assert_int_eq(skew_ask_at(&lessons, &skew, 1010, 900), 900);
+}
+END_TEST
+
 Suite *suite_skew(void) {
     Suite *suite = suite_create("skew");
     TCase *cases = tcase_create("skew");
@@ -221,6 +305,10 @@ Suite *suite_skew(void) {
     tcase_add_test(cases, of_two_answers_that_were_under_way_at_once_and_contradict_the_lesser_counts);
     tcase_add_test(cases, an_answer_from_while_the_clock_was_ahead_is_older_than_one_that_agreed_since);
     tcase_add_loop_test(cases, after_a_step_backwards_one_answer_puts_it_right, 0, 20);
+    tcase_add_loop_test(cases, a_dozen_questions_at_the_right_moments_tell_the_time_and_a_few_keep_it_known, 0, 50);
+    tcase_add_loop_test(cases, what_the_way_to_the_server_hides_is_not_asked_for_again_and_again, 0, 50);
+    tcase_add_loop_test(cases, a_clock_that_was_stepped_is_learnt_anew, 0, 20);
+    tcase_add_test(cases, without_a_date_a_question_comes_when_it_has_to);
     suite_add_tcase(suite, cases);
     return suite;
 }
