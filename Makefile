@@ -205,7 +205,7 @@ soak: packages-check ## what takes minutes: 100,000 Jobs, silent peers and faili
 $(BUILD)/bench-client: $(BUILD)/tests/bench/client.o
 	$(CC) $(ALL_CFLAGS) $^ $(EXTRA_LDFLAGS) -lssl -lcrypto -o $@
 
-$(BUILD)/micro: $(BUILD)/tests/bench/micro.o $(OBJECTS)
+$(BUILD)/micro: $(BUILD)/tests/bench/micro.o $(PROTOBUF:%.c=$(BUILD)/%.o) $(OBJECTS)
 	$(CC) $(ALL_CFLAGS) $^ $(EXTRA_LDFLAGS) $(LIBS) -o $@
 
 BENCH ?=

@@ -122,7 +122,9 @@ snapshot_make() {
 		[[ -n $token ]] || break
 	done
 	expect_eq "Jobs in the list" "$1" "$(wc -l <"$dir/deletes")"
-	api GET "$(jobs_path bench-00 nightly-000000)" | wc -c >"$dir/job_bytes"
+	jq -nc --argjson json "$(api GET "$(jobs_path bench-00 nightly-000000)?pretty=false" | wc -c)" --argjson indented "$(api GET "$(jobs_path bench-00 nightly-000000)?pretty=true" | wc -c)" \
+		--argjson protobuf "$(curl -sS --fail --cacert "$E2E/tls/ca.crt" -H "Authorization: Bearer $(token_of admin)" -H "Accept: $BENCH_PROTOBUF" \
+			"$API$(jobs_path bench-00 nightly-000000)" | wc -c)" '{json: $json, indented: $indented, protobuf: $protobuf}' >"$dir/job_bytes"
 	server_stop
 	mv "$E2E_ETCD" "$dir/etcd"
 }
@@ -218,8 +220,8 @@ bench_begin() { # a folder of its own for what comes
 # The log's moment of the first line with this message (Unix ms), or nothing
 logged_ms() {
 	local at
-	at=$(grep -m 1 -F "msg=\"$1\"" "$SCENARIO_DIR/run.log" | sed -n 's/^time=\([^ ]*\).*/\1/p')
+	at=$(grep -s -m 1 -F "msg=\"$1\"" "$SCENARIO_DIR/run.log" | sed -n 's/^time=\([^ ]*\).*/\1/p')
 	[[ -z $at ]] || date -d "$at" +%s%3N
 }
-is_logged() { alive "$SEXTON_PID" && grep -qF "msg=\"$1\"" "$SCENARIO_DIR/run.log"; }
+is_logged() { alive "$SEXTON_PID" && grep -qsF "msg=\"$1\"" "$SCENARIO_DIR/run.log"; }
 all_recorded() { register_is 'SELECT count(*) FROM runs' "$1"; }

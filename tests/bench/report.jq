@@ -34,6 +34,7 @@ def times($a; $b): if $a == null or $b == null or $b == 0 then "-" else $a / $b 
 def summary: drained as $d | started as $s | ((.latency // []) | map({key: .contender, value: .}) | from_entries) as $l | . as $all
 	| [ ($d | sizes[] as $n | select($d | of("bare"; $n)) | ["Drain of \($n) Jobs, sexton : bare DELETEs", times(($d | of("sexton_unlimited"; $n)).rate; ($d | of("bare"; $n)).rate), "0.9 or more"]),
 		($d | sizes[] as $n | select($d | of("bare_watching"; $n)) | ["Drain of \($n) Jobs, sexton : bare DELETEs with a watch", times(($d | of("sexton_unlimited"; $n)).rate; ($d | of("bare_watching"; $n)).rate), ""]),
+		($d | sizes[] as $n | select($d | of("bare"; $n)) | ["CPU of all for a deletion, of \($n), bare DELETEs with a watch : sexton", times(($d | of("bare_watching"; $n)).cpu | add; ($d | of("sexton_unlimited"; $n)).cpu | add), ""]),
 		($d | sizes[] as $n | select($d | of("native_lifted"; $n)) | ["Drain of \($n) Jobs, sexton : native with its limits lifted", times(($d | of("sexton_unlimited"; $n)).rate; ($d | of("native_lifted"; $n)).rate), ""]),
 		($d | sizes[] as $n | select($d | of("native_defaults"; $n)) | ["Deletions a second at defaults, sexton : native", times(($d | of("sexton_defaults"; $n)).rate; ($d | of("native_defaults"; $n)).rate), ""]),
 		(select($l.sexton_defaults) | ["Finish to gone at defaults, p50 (ms)", ($l.sexton_defaults.gone.p50_ms | round(1)), "under 10"], ["Finish to gone at defaults, p99 (ms)", ($l.sexton_defaults.gone.p99_ms | round(1)), "under 50"],
@@ -51,13 +52,13 @@ def summary: drained as $d | started as $s | ((.latency // []) | map({key: .cont
 "- Command: `\(.command)`, \(.date)",
 "- Machine: \(.cpus) CPUs (\(.cpu)), \(.memory_mb) MB; etcd, API server, audit log and who is measured share them; etcd's data \(if .etcd_on == "memory" then "in memory" else "on disk" end)",
 "- Versions: \(.versions | to_entries | map("\(.key) \(.value)") | join(", "))",
-(select(.job_json_bytes) | "- A Job: \(.job_json_bytes) bytes as JSON"),
+(select(.job_bytes) | .job_bytes | "- A Job: \(.json) bytes as JSON (\(.indented) where it is indented for people), \(.protobuf) as protobuf"),
 "", "## Ratios and aims", "", (summary | table(["WHAT", "measured", "AIM"])),
 (select(.drain) | drained as $d | "", "## Drain", "",
 	"By medians of the runs; CPU in µs for each Job deleted; time from exec, the list included. The native controller is done with a Job when its DELETE is answered: the garbage collector, which lets it go after a deletion in the foreground, is not run.", "",
 	($d | map([.jobs, (.contender | name), (.rate | round(0)), (.rates | if length > 1 then spread else "-" end), .runs, (.first | seconds), (if .window then "-" else .all | seconds end),
-		(.cpu.own | round(0)), (.cpu.apiserver | round(0)), (.cpu.etcd | round(0)), (.rss | mb), (.deletes | round(3)), (.others | round(3))])
-		| table(["jobs", "WHO", "deletions/s", "spread", "runs", "first (s)", "all (s)", "own CPU", "API server", "etcd", "peak MB", "DELETEs/Job", "other requests/Job"]))),
+		(.cpu.own | round(0)), (.cpu.apiserver | round(0)), (.cpu.etcd | round(0)), (.cpu | add | round(0)), (.rss | mb), (.deletes | round(3)), (.others | round(3))])
+		| table(["jobs", "WHO", "deletions/s", "spread", "runs", "first (s)", "all (s)", "own CPU", "API server", "etcd", "CPU in all", "peak MB", "DELETEs/Job", "other requests/Job"]))),
 (select(.latency) | "", "## Finish to gone", "",
 	"The native controller deletes in the foreground, and the garbage collector (beside it, with the same limits) lets the Job go.", "",
 	([.latency[] | . as $r | (.contender | name) as $who | [$who, "gone", .jobs, .gone], (select(.gone != .answered) | [$who, "DELETE answered", .jobs, .answered])
