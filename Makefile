@@ -30,6 +30,7 @@ SOURCES  := $(sort $(wildcard controller/*/*.c))
 OBJECTS  := $(SOURCES:%.c=$(BUILD)/%.o)
 SIM      := $(sort $(wildcard tests/kubesim/sim_*.c))
 PROTOBUF := tests/protobuf/schema.c tests/protobuf/encode.c
+TELL     := tests/protobuf/tell.c
 UNIT     := $(sort $(wildcard tests/unit/*.c))
 SCENARIOS := $(sort $(wildcard tests/scenarios/*.c))
 SIMULATION := $(sort $(wildcard tests/sim/*.c))
@@ -102,7 +103,7 @@ $(BUILD)/h2front: $(BUILD)/tests/kubesim/h2front.o
 $(BUILD)/proto-encode: $(BUILD)/tests/protobuf/convert.o $(PROTOBUF:%.c=$(BUILD)/%.o)
 	$(CC) $(ALL_CFLAGS) $^ $(EXTRA_LDFLAGS) -ljansson -o $@
 
-$(BUILD)/unit: $(UNIT:%.c=$(BUILD)/%.o) $(PROTOBUF:%.c=$(BUILD)/%.o) $(OBJECTS)
+$(BUILD)/unit: $(UNIT:%.c=$(BUILD)/%.o) $(PROTOBUF:%.c=$(BUILD)/%.o) $(TELL:%.c=$(BUILD)/%.o) $(OBJECTS)
 	$(CC) $(ALL_CFLAGS) $^ $(EXTRA_LDFLAGS) $(LIBS) $$(pkg-config --libs check) -o $@
 
 # The network and the loop are replaced at link time.
@@ -121,10 +122,10 @@ $(BUILD)/torture: $(BUILD)/tests/torture/main.o $(BUILD)/tests/torture/paths.o $
 	$(CC) $(ALL_CFLAGS) -rdynamic $^ $(EXTRA_LDFLAGS) $(LIBS) -o $@
 
 # The same three, but for machines of which there are several.
-$(BUILD)/sim: $(SIMULATION:%.c=$(BUILD)/%.o) $(filter-out $(SCENARIO_FAKES:%=$(BUILD)/%),$(OBJECTS))
+$(BUILD)/sim: $(SIMULATION:%.c=$(BUILD)/%.o) $(PROTOBUF:%.c=$(BUILD)/%.o) $(filter-out $(SCENARIO_FAKES:%=$(BUILD)/%),$(OBJECTS))
 	$(CC) $(ALL_CFLAGS) $^ $(EXTRA_LDFLAGS) $(filter-out -lev -lcurl,$(LIBS)) -o $@
 
-$(BUILD)/integration: $(INTEGRATION:%.c=$(BUILD)/%.o) $(OBJECTS)
+$(BUILD)/integration: $(INTEGRATION:%.c=$(BUILD)/%.o) $(PROTOBUF:%.c=$(BUILD)/%.o) $(OBJECTS)
 	$(CC) $(ALL_CFLAGS) $^ $(EXTRA_LDFLAGS) $(LIBS) $$(pkg-config --libs check) -o $@
 
 # Preloaded by tests. Never with a sanitizer of its own: it comes before theirs.
@@ -132,10 +133,10 @@ $(BUILD)/shim-%.so: tests/shims/%.c tests/shims/clock.h | packages-build
 	@mkdir -p $(@D)
 	$(CC) -std=gnu17 -D_GNU_SOURCE $(WARNINGS) -O2 -g -fPIC -shared $< -o $@
 
-$(BUILD)/replay-%: $(BUILD)/tests/fuzz/fuzz_%.o $(BUILD)/tests/fuzz/replay.o $(OBJECTS)
+$(BUILD)/replay-%: $(BUILD)/tests/fuzz/fuzz_%.o $(BUILD)/tests/fuzz/replay.o $(TELL:%.c=$(BUILD)/%.o) $(OBJECTS)
 	$(CC) $(ALL_CFLAGS) $^ $(EXTRA_LDFLAGS) $(LIBS) -o $@
 
-$(BUILD)/fuzz-%: $(BUILD)/tests/fuzz/fuzz_%.o $(OBJECTS)
+$(BUILD)/fuzz-%: $(BUILD)/tests/fuzz/fuzz_%.o $(TELL:%.c=$(BUILD)/%.o) $(OBJECTS)
 	$(CC) $(ALL_CFLAGS) -fsanitize=fuzzer $^ $(EXTRA_LDFLAGS) $(LIBS) -o $@
 
 demo: packages-build ## build, and show the main job on a simulated cluster

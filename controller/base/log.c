@@ -68,9 +68,23 @@ static void add_json_value(struct strbuf *line, const char *value) {
     strbuf_finish(&shown);
 }
 
+/* Most values stand in the line as they are: bare, in logfmt. */
+static bool is_bare(const char *value) {
+    size_t len = 0;
+    for (; value[len]; len++) {
+        if (len == LOG_VALUE_MAX || value[len] <= ' ' || value[len] >= 0x7f || strchr("\"=\\", value[len]))
+            return false;
+    }
+    return len > 0;
+}
+
 static void add_value(struct strbuf *line, const char *value) {
     if (current_format == LOG_JSON) {
         add_json_value(line, value);
+        return;
+    }
+    if (is_bare(value)) {
+        strbuf_add_text(line, value);
         return;
     }
     struct strbuf escaped = STRBUF_INIT(LOG_LINE_MAX);
@@ -89,10 +103,13 @@ static void add_value(struct strbuf *line, const char *value) {
 }
 
 static void add_key(struct strbuf *line, const char *key) {
-    if (current_format == LOG_JSON)
-        strbuf_add_format(line, "%s\"%s\":", line->len > 1 ? "," : "", key);
-    else
-        strbuf_add_format(line, "%s%s=", line->len ? " " : "", key);
+    bool json = current_format == LOG_JSON;
+    if (line->len > json)
+        strbuf_add_char(line, json ? ',' : ' ');
+    if (json)
+        strbuf_add_char(line, '"');
+    strbuf_add_text(line, key);
+    strbuf_add_text(line, json ? "\":" : "=");
 }
 
 static void add_pair(struct strbuf *line, const char *key, const char *value) {

@@ -67,14 +67,19 @@ void strbuf_add_format(struct strbuf *buf, const char *fmt, ...) {
     va_list args, again;
     va_start(args, fmt);
     va_copy(again, args);
-    int wanted = vsnprintf(NULL, 0, fmt, args);
+    /* Where there is room for it already, once is enough. */
+    size_t room = buf->capacity ? buf->capacity - buf->len : 0;
+    int wanted = vsnprintf(room ? buf->data + buf->len : NULL, room, fmt, args);
     va_end(args);
     if (wanted < 0)
         buf->failed = true;
     else if (make_room(buf, (size_t)wanted)) {
-        vsnprintf(buf->data + buf->len, (size_t)wanted + 1, fmt, again);
+        if ((size_t)wanted >= room)
+            vsnprintf(buf->data + buf->len, (size_t)wanted + 1, fmt, again);
         buf->len += (size_t)wanted;
     }
+    if (buf->failed && buf->data)
+        buf->data[buf->len] = '\0';
     va_end(again);
 }
 

@@ -71,9 +71,23 @@ static bool is_unsafe(uint32_t point) {
            point == 0xfeff;
 }
 
+/* How many of the first max bytes are ASCII that is shown as it is: most texts are nothing else. */
+static size_t plain_run(const char *text, size_t max, char not_this) {
+    size_t n = 0;
+    while (n < max && text[n] >= 0x20 && text[n] < 0x7f && text[n] != '\\' && text[n] != not_this)
+        n++;
+    return n;
+}
+
 void text_add_escaped(struct strbuf *buf, const char *text, size_t max) {
     size_t len = strlen(text), shown = 0;
     for (size_t at = 0; at < len; shown++) {
+        size_t plain = plain_run(text + at, max - shown, '\\');
+        strbuf_add(buf, text + at, plain);
+        at += plain;
+        shown += plain;
+        if (at == len)
+            return;
         if (shown == max) {
             strbuf_add_text(buf, "...");
             return;
@@ -126,6 +140,11 @@ void text_add_json(struct strbuf *buf, const char *text) {
     strbuf_add_char(buf, '"');
     for (size_t at = 0; at < len;) {
         uint32_t point;
+        size_t plain = plain_run(text + at, len - at, '"');
+        strbuf_add(buf, text + at, plain);
+        at += plain;
+        if (at == len)
+            break;
         size_t n = decode(text + at, len - at, &point);
         if (n == 0) {
             strbuf_add_text(buf, "\xef\xbf\xbd");

@@ -106,6 +106,14 @@ static void civil_from_days(int64_t days, int64_t *ret_year, int *ret_month, int
     *ret_year = year_of_era + era * 400 + (*ret_month <= 2);
 }
 
+/* n digits and what follows them. Returns where it goes on. */
+static char *put_digits(char *at, int n, int value, char after) {
+    for (int i = n - 1; i >= 0; i--, value /= 10)
+        at[i] = (char)('0' + value % 10);
+    at[n] = after;
+    return at + n + 1;
+}
+
 const char *timestamp_format(int64_t ms, char buf[TIMESTAMP_TEXT_MAX]) {
     buf[0] = '\0';
     if (ms == TIME_NONE)
@@ -125,11 +133,15 @@ const char *timestamp_format(int64_t ms, char buf[TIMESTAMP_TEXT_MAX]) {
     civil_from_days(days, &year, &month, &day);
     if (year < 1 || year > 9999)
         return buf;
-    int len = snprintf(buf, TIMESTAMP_TEXT_MAX, "%04d-%02d-%02dT%02d:%02d:%02d", (int)year, month, day,
-            (int)(of_day / 3600), (int)(of_day / 60 % 60), (int)(of_day % 60));
+    char *at = put_digits(buf, 4, (int)year, '-');
+    at = put_digits(at, 2, month, '-');
+    at = put_digits(at, 2, day, 'T');
+    at = put_digits(at, 2, (int)(of_day / 3600), ':');
+    at = put_digits(at, 2, (int)(of_day / 60 % 60), ':');
+    at = put_digits(at, 2, (int)(of_day % 60), rest_ms ? '.' : 'Z');
     if (rest_ms)
-        len += snprintf(buf + len, TIMESTAMP_TEXT_MAX - (size_t)len, ".%03d", (int)rest_ms);
-    snprintf(buf + len, TIMESTAMP_TEXT_MAX - (size_t)len, "Z");
+        at = put_digits(at, 3, (int)rest_ms, 'Z');
+    *at = '\0';
     return buf;
 }
 

@@ -25,6 +25,7 @@
 #define SKEW_OVER_MS 2500
 #define PASS_ATTEMPTS 3
 #define PASS_STORE_GRACE_MS 30000 /* one pass: a register that cannot be written for this long ends it */
+#define POOL_BESIDE 8             /* connections for Events and looks beside the deletions */
 #define HOST_MAX 64               /* of a host name in the holder's identity */
 
 /* A DELETE or GET under way. */
@@ -532,6 +533,11 @@ static int create_announce(struct engine *e, struct error *err) {
     return e->announce ? 0 : -1;
 }
 
+/* One connection for each deletion under way, and some for what is asked beside. */
+static void set_pool(struct engine *e) {
+    client_set_pool(e->client, (int)e->config->max_in_flight + POOL_BESIDE);
+}
+
 static int build(struct engine *e, struct error *err) {
     const struct config *config = e->config;
     take_evidence_settings(e);
@@ -571,6 +577,7 @@ static int build(struct engine *e, struct error *err) {
             !(e->client = client_create(e->loop, e->kube_config, &client_handler, err)))
         return -1;
     const struct feeds_settings feeds_settings = {.config = config, .reconcile = e->reconcile, .one_pass = e->one_pass};
+    set_pool(e);
     if (create_announce(e, err) < 0 || !(e->feeds = feeds_create(e->loop, &feeds_settings, &feeds_handler, err)))
         return -1;
     const struct permissions_settings rights = {
@@ -665,6 +672,7 @@ void engine_config_changed(struct engine *e) {
     if (e->writer)
         writer_set_retention(e->writer, e->config->retention_ms);
     reconcile_set_limits(e->reconcile, e->config->delete_qps, e->config->max_in_flight);
+    set_pool(e);
     announce_config_changed(e->announce);
     feeds_config_changed(e->feeds);
     reconcile_policy_changed(e->reconcile);

@@ -4,6 +4,7 @@
 
 #include "base/log.h"
 #include "base/loop.h"
+#include "base/memory.h"
 #include "cmd/commands.h"
 #include "cmd/common.h"
 #include "cmd/config_watch.h"
@@ -13,6 +14,9 @@
 #include "serve/metrics.h"
 #include "cmd/reload.h"
 #include "serve/server.h"
+
+#define GIVE_BACK_FIRST_MS 25    /* after the start, then after twice as long each time */
+#define GIVE_BACK_LAST_MS 3600000 /* and so on, for a millisecond */
 
 struct run_command {
     struct common common;
@@ -25,6 +29,8 @@ struct run_command {
     struct server *server;
     struct engine *engine;
     struct scrape scrape;
+    struct loop_timer *give_back_timer;
+    int64_t give_back_ms;
     bool failed;
 };
 
@@ -66,6 +72,15 @@ static void on_finished(void *arg, const struct error *err) {
 static void on_stopped(void *arg) {
     struct run_command *c = arg;
     loop_stop(c->loop);
+}
+
+/* What each phase of the start needed for itself: connecting, the first list, its records. However long they take, this
+ * comes soon after each of them; and later on now and then, after a burst of work. */
+static void on_give_back(void *arg) {
+    struct run_command *c = arg;
+    memory_give_back();
+    c->give_back_ms = c->give_back_ms > GIVE_BACK_LAST_MS / 2 ? GIVE_BACK_LAST_MS : c->give_back_ms * 2;
+    loop_timer_start(c->give_back_timer, c->give_back_ms);
 }
 
 static int load_config(void *arg, struct config **ret, struct error *err) {
@@ -179,13 +194,17 @@ static int run_loop(struct run_command *c, struct error *err) {
             .patient = *c->config->listen != '\0',
             .ask_rights = *c->config->listen != '\0'};
     const struct engine_handler handler = {.arg = c, .finished = on_finished, .stopped = on_stopped};
-    if (engine_create(c->loop, &settings, &handler, &c->engine, err) < 0)
+    c->give_back_ms = GIVE_BACK_FIRST_MS;
+    if (!(c->give_back_timer = loop_timer_create(c->loop, on_give_back, c, err)) ||
+            engine_create(c->loop, &settings, &handler, &c->engine, err) < 0)
         return -1;
     log_info("sexton starts", log_text("version", SEXTON_VERSION), log_text("server", c->kube_config->server),
             log_text("namespaces", c->config->namespaces), log_text("selector", c->config->selector),
             log_text("store", c->dry_run ? "none (dry run)" : c->config->store));
     if (c->watch)
         config_watch_start(c->watch);
+    memory_give_back();
+    loop_timer_start(c->give_back_timer, c->give_back_ms);
     engine_start(c->engine);
     loop_run(c->loop);
     log_info("sexton ends");
@@ -229,6 +248,7 @@ int cmd_run(int argc, char **argv) {
         log_error("not everything that was seen is in the register; the next start sees it again");
         code = EXIT_FAILED;
     }
+    loop_timer_destroy(c.give_back_timer);
     config_watch_destroy(c.watch);
     server_destroy(c.server);
     loop_destroy(c.loop);

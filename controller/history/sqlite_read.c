@@ -12,8 +12,7 @@ int sqlite_each_open(struct history *history, const char *cluster,
     struct sqlite *sqlite = (struct sqlite *)history;
     sqlite3_stmt *statement = NULL;
     static const char sql[] =
-            "SELECT namespace, job_name, job_uid, delete_state, due_at FROM runs WHERE cluster = ?1 AND "
-            "delete_state <> 'deleted'";
+            "SELECT namespace, job_name, job_uid, delete_state, due_at FROM runs WHERE cluster = ?1 AND " SCHEMA_OPEN;
     if (sqlite3_prepare_v2(sqlite->db, sql, -1, &statement, NULL) != SQLITE_OK)
         return sqlite_failed(sqlite, err, "read it");
     sqlite_bind_text(statement, 1, cluster);

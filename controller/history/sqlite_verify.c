@@ -27,7 +27,7 @@ static const struct check {
                 "somebody changed these rows: put a backup in place, or correct them by hand"},
         {"open-with-end", true, "delete_state <> 'deleted' AND (deleted_at IS NOT NULL OR delete_cause IS NOT NULL)",
                 "the row is open although it has an end",
-                "somebody changed these rows; the next start of 'sexton run' or 'sexton sweep' settles them"},
+                "somebody changed these rows: put a backup in place, or correct them by hand"},
         {"deleted-without-intent", true,
                 "(delete_cause = 'ttl' OR delete_state = 'deleting') AND delete_requested_at IS NULL",
                 "Sexton deleted the Job, but its intent is not in this register",

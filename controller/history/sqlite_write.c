@@ -50,10 +50,20 @@ static void add_update_run(struct strbuf *sql) {
             finished, sqlite_run_columns + 1);
 }
 
-static void add_update_fate(struct strbuf *sql) {
-    strbuf_add_text(sql, "UPDATE runs SET ");
-    for (int i = 0; i < sqlite_fate_columns; i++)
-        strbuf_add_format(sql, "%s%s = ?%d", i ? ", " : "", sqlite_fate_column(i), i + 1);
+/* Whether a column tells how a Job ended. Indexes have these: until the end they are not set. */
+static bool is_of_end(const char *column) {
+    return strcmp(column, "delete_cause") == 0 || strcmp(column, "deleted_at") == 0;
+}
+
+/* Numbers as in sqlite_bind_fate, whether all are there or not. */
+static void add_update_fate(struct strbuf *sql, bool with_end) {
+    const char *before = "UPDATE runs SET";
+    for (int i = 0; i < sqlite_fate_columns; i++) {
+        if (!with_end && is_of_end(sqlite_fate_column(i)))
+            continue;
+        strbuf_add_format(sql, "%s %s = ?%d", before, sqlite_fate_column(i), i + 1);
+        before = ",";
+    }
     strbuf_add_format(sql, " WHERE id = ?%d", sqlite_fate_columns + 1);
 }
 
@@ -74,8 +84,9 @@ int sqlite_prepare_writing(struct sqlite *sqlite, struct error *err) {
         case STATEMENT_UPDATE_RUN:
             add_update_run(&sql);
             break;
+        case STATEMENT_UPDATE_POLICY:
         case STATEMENT_UPDATE_FATE:
-            add_update_fate(&sql);
+            add_update_fate(&sql, i == STATEMENT_UPDATE_FATE);
             break;
         case STATEMENT_PRUNE:
             strbuf_add_text(&sql, "DELETE FROM runs WHERE id IN (SELECT id FROM runs WHERE " SCHEMA_ENDED
@@ -149,7 +160,8 @@ static int update_row(struct sqlite *sqlite, const struct history_request *reque
     }
     if (history_fate_equal(&row->fate, fate))
         return 0;
-    sqlite3_stmt *statement = sqlite->statements[STATEMENT_UPDATE_FATE];
+    bool same_end = row->fate.cause == fate->cause && row->fate.deleted_at_ms == fate->deleted_at_ms;
+    sqlite3_stmt *statement = sqlite->statements[same_end ? STATEMENT_UPDATE_POLICY : STATEMENT_UPDATE_FATE];
     sqlite_bind_fate(statement, 1, fate);
     sqlite3_bind_int64(statement, sqlite_fate_columns + 1, row->id);
     return finish_change(sqlite, statement, err);

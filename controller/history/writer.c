@@ -154,8 +154,14 @@ void writer_submit(struct writer *writer, struct history_request *request) {
     if (writer->pending >= QUEUE_REQUESTS_MAX || writer->pending_bytes >= QUEUE_BYTES_MAX)
         writer->full = true;
     pthread_mutex_lock(&writer->mutex);
+    bool first = writer->queued++ == 0;
+    bool urgent = request->op == HISTORY_INTENT && !writer->urgent;
+    if (first)
+        writer->queued_at_mono = writer_mono_ms();
+    writer->urgent = writer->urgent || urgent;
     writer_chain_add(&writer->queue, request);
-    pthread_cond_signal(&writer->changed);
+    if (first || urgent || writer->queued == WRITER_QUEUED_MANY)
+        pthread_cond_signal(&writer->changed);
     pthread_mutex_unlock(&writer->mutex);
 }
 

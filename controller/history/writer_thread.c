@@ -78,6 +78,13 @@ static void chain_take_batch(struct writer_chain *queue, struct writer_chain *re
         queue->tail = &queue->head;
 }
 
+/* When the queue is to be written: an intent is waited for, since its DELETE follows; the rest is not, and goes with
+ * the next intent, or after a while. */
+static int64_t queue_is_due(const struct writer *writer) {
+    bool now = writer->stop || writer->urgent || writer->queued >= WRITER_QUEUED_MANY;
+    return now ? INT64_MIN : writer->queued_at_mono + WRITER_LINGER_MS;
+}
+
 static void chain_remove(struct writer_chain *chain, const struct history_request *request) {
     struct writer_chain rest;
     writer_chain_init(&rest);
@@ -291,7 +298,7 @@ static void write_batch(struct writer *writer, struct writer_chain *batch) {
     }
 }
 
-/* Called and returns with mutex held. Nothing is to be written just now. */
+/* Called and returns with mutex held. */
 static void check_store(struct writer *writer) {
     struct error err = {0};
     go_to_disk(writer);
@@ -356,7 +363,7 @@ static int64_t next_chore(const struct writer *writer) {
 static void do_chore(struct writer *writer) {
     if (may_prune(writer) && writer_mono_ms() >= writer->prune_at_mono)
         prune_step(writer);
-    else if (!writer->queue.head && writer_mono_ms() >= writer->check_at_mono)
+    else if (writer_mono_ms() >= writer->check_at_mono)
         check_store(writer);
 }
 
@@ -368,18 +375,25 @@ void *writer_thread_main(void *arg) {
     for (;;) {
         if (writer->stop && (!writer->queue.head || writer_mono_ms() >= writer->stop_by_mono))
             break;
-        if (writer->queue.head) {
+        if (writer->queue.head && writer_mono_ms() >= queue_is_due(writer)) {
             chain_take_batch(&writer->queue, &batch);
+            if (!writer->queue.head) {
+                writer->queued = 0;
+                writer->urgent = false;
+            }
             write_batch(writer, &batch);
             if (batch.head)
                 break;
         }
         if (writer->stop)
             continue;
+        int64_t next_mono = next_chore(writer);
+        if (writer->queue.head && queue_is_due(writer) < next_mono)
+            next_mono = queue_is_due(writer);
         if (writer_mono_ms() >= next_chore(writer))
             do_chore(writer);
-        else if (!writer->queue.head)
-            writer_wait_until(&writer->changed, &writer->mutex, next_chore(writer));
+        else if (writer_mono_ms() < next_mono)
+            writer_wait_until(&writer->changed, &writer->mutex, next_mono);
     }
     /* What is left goes back, for writer_close to count. */
     writer_chain_append(&batch, &writer->queue);

@@ -125,6 +125,10 @@ void client_set_user_timeout(struct client *client, int64_t timeout_ms) {
     http_set_user_timeout(client->http, HTTP_LANE_SHARED, timeout_ms);
 }
 
+void client_set_pool(struct client *client, int connections) {
+    http_set_pool(client->http, HTTP_LANE_SHARED, connections);
+}
+
 void client_resume(struct client_call *call) {
     if (call->transfer)
         http_resume(call->transfer);
@@ -133,8 +137,10 @@ void client_resume(struct client_call *call) {
 void client_add_escaped(struct strbuf *buf, const char *text) {
     for (; *text; text++) {
         unsigned char c = (unsigned char)*text;
-        bool stands = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || strchr("-._~", c);
-        strbuf_add_format(buf, stands ? "%c" : "%%%02X", c);
+        if ((c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || strchr("-._~", c))
+            strbuf_add_char(buf, *text);
+        else
+            strbuf_add_format(buf, "%%%02X", c);
     }
 }
 

@@ -18,14 +18,18 @@
 
 #define LANES 2
 
-/* Each lane has its own libcurl, and so its own connections: one that asks for HTTP/1.1 is given an idle connection
- * that speaks HTTP/2, and ruins it (seen with 7.88: "400 Bad Request", and who shares the connection waits for ever).
- */
+#define SMALL_ANSWER 2048 /* bytes libcurl takes at once of an answer to a request with a body: it is short mostly */
+
+/* Each lane has its own libcurl, and so its own connections: what is set for those of one is not to be had, or missed,
+ * by a request of the other's. */
 struct lane {
     struct http *http;
     CURLM *multi;
     ev_timer timer; /* libcurl's own */
     unsigned user_timeout_ms;
+    /* Transfers that have ended, by next: with handles that are set up for another request of the same kind. */
+    struct http_transfer *spare;
+    int spares, spares_max;
 };
 
 struct socket_watch {
@@ -41,7 +45,16 @@ struct http {
     ev_prepare drain;         /* cancels and completions, once libcurl's callbacks are over */
     struct http_transfer *transfers;
     struct socket_watch *sockets;
-    bool work; /* for the drain */
+    bool work;             /* for the drain */
+    struct target *target; /* the last one asked for; NULL: none yet */
+};
+
+/* A copy of whom requests go to, for as long as handles are set up for it. */
+#define TARGET_TEXTS 8
+struct target {
+    char *texts[TARGET_TEXTS];
+    struct http_target to; /* the same */
+    int users;
 };
 
 struct http_transfer {
@@ -50,8 +63,8 @@ struct http_transfer {
     struct http_transfer *next, *previous;
     CURL *easy;
     struct curl_slist *headers, *connect_to;
-    char *body;
-    size_t body_len, body_sent;
+    struct target *target; /* one of its users */
+    char *method, *body;
     void *arg;
     bool (*may_send)(void *arg);
     void (*on_head)(void *arg, int status, const char *content_type);
@@ -61,6 +74,8 @@ struct http_transfer {
     char content_type[HEADER_VALUE_MAX];
     char failure[CURL_ERROR_SIZE + 64];
     bool pending; /* not with libcurl yet */
+    bool begun;   /* its connection was ready: it may have left */
+    bool repeated;
     bool cancelled, aborted;
     bool paused; /* the taker wants no more: the next piece is refused, and libcurl keeps it */
     bool resume;
@@ -78,7 +93,82 @@ static void wake_drain(struct http *http) {
     http->work = true;
 }
 
+/* ---- targets ---- */
+
+static void texts_of(const struct http_target *target, const char *ret[TARGET_TEXTS]) {
+    const char *texts[TARGET_TEXTS] = {target->ca_file, target->ca_pem, target->cert_file, target->cert_pem,
+            target->key_file, target->key_pem, target->tls_server_name, target->proxy_url};
+    memcpy(ret, texts, sizeof texts);
+}
+
+static void target_release(struct target *target) {
+    if (!target || --target->users > 0)
+        return;
+    for (int i = 0; i < TARGET_TEXTS; i++)
+        free(target->texts[i]);
+    free(target);
+}
+
+static struct target *target_copy(const struct http_target *from, struct error *err) {
+    const char *texts[TARGET_TEXTS];
+    struct target *target = calloc(1, sizeof *target);
+    bool whole = target != NULL;
+    texts_of(from, texts);
+    for (int i = 0; i < TARGET_TEXTS && whole; i++) {
+        target->texts[i] = texts[i] ? strdup(texts[i]) : NULL;
+        whole = !texts[i] || target->texts[i];
+    }
+    if (!whole) {
+        target_release(target);
+        error_nomem(err);
+        return NULL;
+    }
+    char *const *own = target->texts;
+    target->to = (struct http_target){own[0], own[1], own[2], own[3], own[4], own[5], own[6], own[7], from->insecure};
+    target->users = 1;
+    return target;
+}
+
+static bool target_is(const struct target *target, const struct http_target *other) {
+    const char *texts[TARGET_TEXTS];
+    bool same = target->to.insecure == other->insecure;
+    texts_of(other, texts);
+    for (int i = 0; i < TARGET_TEXTS && same; i++)
+        same = texts[i] && target->texts[i] ? strcmp(texts[i], target->texts[i]) == 0 : texts[i] == target->texts[i];
+    return same;
+}
+
+/* ---- transfers that have ended ---- */
+
+static void transfer_destroy(struct http_transfer *t) {
+    curl_easy_cleanup(t->easy);
+    curl_slist_free_all(t->headers);
+    curl_slist_free_all(t->connect_to);
+    target_release(t->target);
+    free(t->method);
+    free(t->body);
+    free(t);
+}
+
+static struct http_transfer *take_spare(struct lane *lane) {
+    struct http_transfer *t = lane->spare;
+    if (t) {
+        lane->spare = t->next;
+        lane->spares--;
+    }
+    return t;
+}
+
+static void drop_spares(struct http *http) {
+    for (int i = 0; i < LANES; i++) {
+        for (struct http_transfer *t; (t = take_spare(&http->lanes[i]));)
+            transfer_destroy(t);
+    }
+}
+
+/* The memory goes, or is kept for another one like it: to make a handle ready costs more than to send by it. */
 static void transfer_free(struct http_transfer *t) {
+    struct lane *lane = t->lane;
     if (t->previous)
         t->previous->next = t->next;
     else
@@ -86,13 +176,20 @@ static void transfer_free(struct http_transfer *t) {
     if (t->next)
         t->next->previous = t->previous;
     if (!t->pending)
-        curl_multi_remove_handle(t->lane->multi, t->easy);
-    curl_easy_cleanup(t->easy);
-    curl_slist_free_all(t->headers);
-    curl_slist_free_all(t->connect_to);
+        curl_multi_remove_handle(lane->multi, t->easy);
+    if (!t->body || t->no_memory || t->target != t->http->target || lane->spares >= lane->spares_max) {
+        transfer_destroy(t);
+        return;
+    }
     free(t->body);
-    free(t);
+    t->body = NULL;
+    t->previous = NULL;
+    t->next = lane->spare;
+    lane->spare = t;
+    lane->spares++;
 }
+
+/* ---- libcurl and the loop ---- */
 
 static void on_socket(struct ev_loop *ev, ev_io *io, int events) {
     (void)ev;
@@ -183,8 +280,6 @@ static int open_lane(struct http *http, struct lane *lane) {
     curl_multi_setopt(lane->multi, CURLMOPT_SOCKETDATA, lane);
     curl_multi_setopt(lane->multi, CURLMOPT_TIMERFUNCTION, timer_callback);
     curl_multi_setopt(lane->multi, CURLMOPT_TIMERDATA, lane);
-    curl_multi_setopt(lane->multi, CURLMOPT_PIPELINING, CURLPIPE_MULTIPLEX);
-    curl_multi_setopt(lane->multi, CURLMOPT_MAXCONNECTS, (long)HTTP_CONNECTIONS_MAX);
     return 0;
 }
 
@@ -210,6 +305,7 @@ struct http *http_create(struct loop *loop, struct error *err) {
             error_nomem(err);
             return NULL;
         }
+        http_set_pool(http, (enum http_lane)i, HTTP_POOL_FIRST);
     }
     return http;
 }
@@ -219,6 +315,8 @@ void http_destroy(struct http *http) {
         return;
     while (http->transfers)
         transfer_free(http->transfers);
+    drop_spares(http);
+    target_release(http->target);
     ev_prepare_stop(http->ev, &http->drain);
     for (int i = 0; i < LANES && http->lanes[i].multi; i++) {
         curl_multi_cleanup(http->lanes[i].multi);
@@ -232,6 +330,11 @@ void http_destroy(struct http *http) {
 
 void http_set_user_timeout(struct http *http, enum http_lane lane, int64_t timeout_ms) {
     http->lanes[lane].user_timeout_ms = (unsigned)timeout_ms;
+}
+
+void http_set_pool(struct http *http, enum http_lane lane, int connections) {
+    http->lanes[lane].spares_max = connections;
+    curl_multi_setopt(http->lanes[lane].multi, CURLMOPT_MAXCONNECTS, (long)connections);
 }
 
 static size_t write_callback(char *data, size_t size, size_t n, void *arg) {
@@ -302,53 +405,21 @@ static size_t header_callback(char *line, size_t size, size_t n, void *arg) {
     return len;
 }
 
-/* The last moments at which a request can be kept from the server: when its connection is ready, and when its body is
- * read, without which it has no effect. */
-static bool withhold(struct http_transfer *t) {
-    if (!t->cancelled && t->may_send && !t->may_send(t->arg))
-        t->result.withheld = true;
-    return t->cancelled || t->result.withheld;
-}
-
+/* The last moment at which a request can be kept from the server: its connection is ready, and head and body follow at
+ * once. */
 static int before_request(void *arg, char *their_address, char *our_address, int their_port, int our_port) {
+    struct http_transfer *t = arg;
     (void)their_address;
     (void)our_address;
     (void)their_port;
     (void)our_port;
-    return withhold(arg) ? CURL_PREREQFUNC_ABORT : CURL_PREREQFUNC_OK;
-}
-
-static size_t read_callback(char *buffer, size_t size, size_t n, void *arg) {
-    struct http_transfer *t = arg;
-    if (withhold(t))
-        return CURL_READFUNC_ABORT;
-    size_t room = size * n, left = t->body_len - t->body_sent;
-    size_t taken = left < room ? left : room;
-    memcpy(buffer, t->body + t->body_sent, taken);
-    t->body_sent += taken;
-    return taken;
-}
-
-/* When a connection that was used before ends without an answer, libcurl would send the request once more. What has a
- * body must not be repeated unasked: the first one may have been acted on. Refusing to rewind makes that a failure. */
-static int refuse_to_rewind(void *arg, curl_off_t offset, int origin) {
-    (void)arg;
-    (void)offset;
-    (void)origin;
-    return CURL_SEEKFUNC_FAIL;
-}
-
-static int set_body(struct http_transfer *t, const char *body, struct error *err) {
-    t->body = strdup(body);
-    if (!t->body)
-        return error_nomem(err);
-    t->body_len = strlen(body);
-    set_option(t, CURLOPT_POST, 1L);
-    set_option(t, CURLOPT_POSTFIELDSIZE_LARGE, (curl_off_t)t->body_len);
-    set_option(t, CURLOPT_READFUNCTION, read_callback);
-    set_option(t, CURLOPT_READDATA, t);
-    set_option(t, CURLOPT_SEEKFUNCTION, refuse_to_rewind);
-    return 0;
+    /* When a connection that was used before ends without an answer, libcurl would send the request once more. What has
+     * a body must not be repeated unasked: the first one may have been acted on. */
+    t->repeated = t->begun && t->body;
+    t->begun = true;
+    if (!t->cancelled && !t->repeated && t->may_send && !t->may_send(t->arg))
+        t->result.withheld = true;
+    return t->cancelled || t->repeated || t->result.withheld ? CURL_PREREQFUNC_ABORT : CURL_PREREQFUNC_OK;
 }
 
 static int socket_options(void *arg, curl_socket_t fd, curlsocktype purpose) {
@@ -359,7 +430,7 @@ static int socket_options(void *arg, curl_socket_t fd, curlsocktype purpose) {
 }
 
 static void set_blob(struct http_transfer *t, CURLoption option, const char *pem) {
-    struct curl_blob blob = {.data = (void *)pem, .len = strlen(pem), .flags = CURL_BLOB_COPY};
+    struct curl_blob blob = {.data = (void *)pem, .len = strlen(pem), .flags = CURL_BLOB_NOCOPY};
     set_option(t, option, &blob);
 }
 
@@ -402,6 +473,7 @@ static int set_server_name(struct http_transfer *t, const char *url, const char 
             curl_url_get(parsed, CURLUPART_URL, &renamed, 0) == CURLUE_OK) {
         char entry[1024];
         snprintf(entry, sizeof entry, "::%s:%s", host, port);
+        curl_slist_free_all(t->connect_to);
         t->connect_to = curl_slist_append(NULL, entry);
         set_option(t, CURLOPT_URL, renamed);
         set_option(t, CURLOPT_CONNECT_TO, t->connect_to);
@@ -416,31 +488,37 @@ static int set_server_name(struct http_transfer *t, const char *url, const char 
     return result;
 }
 
-static int prepare(struct http_transfer *t, const struct http_request *request, struct error *err) {
-    for (const char *const *header = request->headers; header && *header; header++) {
-        struct curl_slist *list = curl_slist_append(t->headers, *header);
+static int set_headers(struct http_transfer *t, const char *const *headers, struct error *err) {
+    for (; headers && *headers; headers++) {
+        struct curl_slist *list = curl_slist_append(t->headers, *headers);
         if (!list)
             return error_nomem(err);
         t->headers = list;
     }
-    const struct http_target *target = request->target;
-    set_option(t, CURLOPT_URL, request->url);
-    if (target->tls_server_name && strncmp(request->url, "https:", 6) == 0 &&
-            set_server_name(t, request->url, target->tls_server_name, err) < 0)
+    set_option(t, CURLOPT_HTTPHEADER, t->headers);
+    return 0;
+}
+
+/* What all requests of a kind have in common: method, headers, target, and whether there is a body. */
+static int set_up(struct http_transfer *t, const struct http_request *request, struct error *err) {
+    t->method = strdup(request->method);
+    if (!t->method)
+        return error_nomem(err);
+    if (set_headers(t, request->headers, err) < 0)
         return -1;
+    set_option(t, CURLOPT_PRIVATE, t);
     set_option(t, CURLOPT_SUPPRESS_CONNECT_HEADERS, 1L);
     set_option(t, CURLOPT_PROTOCOLS_STR, "http,https");
-    set_option(t, CURLOPT_HTTPHEADER, t->headers);
-    if (request->body && set_body(t, request->body, err) < 0)
-        return -1;
-    set_option(t, CURLOPT_CUSTOMREQUEST, request->method);
-    set_option(t, CURLOPT_HTTP_VERSION,
-            request->lane == HTTP_LANE_OWN ? (long)CURL_HTTP_VERSION_1_1 : (long)CURL_HTTP_VERSION_2TLS);
-    set_option(t, CURLOPT_PIPEWAIT, request->lane == HTTP_LANE_OWN ? 0L : 1L);
+    if (request->body) {
+        set_option(t, CURLOPT_POST, 1L);
+        set_option(t, CURLOPT_BUFFERSIZE, (long)SMALL_ANSWER);
+    }
+    set_option(t, CURLOPT_CUSTOMREQUEST, t->method);
+    /* Measured: an API server spends a sixth more on a DELETE that comes by HTTP/2. */
+    set_option(t, CURLOPT_HTTP_VERSION, (long)CURL_HTTP_VERSION_1_1);
     set_option(t, CURLOPT_NOSIGNAL, 1L);
     /* Do not wait for a name resolver's thread when a transfer is given up: that would hold up the loop. */
     set_option(t, CURLOPT_QUICK_EXIT, 1L);
-    set_option(t, CURLOPT_TIMEOUT_MS, (long)request->timeout_ms);
     set_option(t, CURLOPT_CONNECTTIMEOUT_MS, (long)HTTP_CONNECT_TIMEOUT_MS);
     set_option(t, CURLOPT_TCP_KEEPALIVE, 1L);
     set_option(t, CURLOPT_TCP_KEEPIDLE, (long)HTTP_KEEPALIVE_S);
@@ -454,11 +532,57 @@ static int prepare(struct http_transfer *t, const struct http_request *request, 
     set_option(t, CURLOPT_ERRORBUFFER, t->failure);
     set_option(t, CURLOPT_PREREQFUNCTION, before_request);
     set_option(t, CURLOPT_PREREQDATA, t);
-    set_target(t, target);
+    set_target(t, &t->target->to);
+    return 0;
+}
+
+/* What is this request's own. */
+static int prepare(struct http_transfer *t, const struct http_request *request, struct error *err) {
+    const char *name = t->target->to.tls_server_name;
+    if (name && strncmp(request->url, "https:", 6) == 0) {
+        if (set_server_name(t, request->url, name, err) < 0)
+            return -1;
+    } else {
+        set_option(t, CURLOPT_URL, request->url);
+    }
+    if (request->body) {
+        t->body = strdup(request->body);
+        if (!t->body)
+            return error_nomem(err);
+        set_option(t, CURLOPT_POSTFIELDS, t->body);
+        set_option(t, CURLOPT_POSTFIELDSIZE, (long)strlen(t->body));
+    }
+    set_option(t, CURLOPT_TIMEOUT_MS, (long)request->timeout_ms);
     return t->no_memory ? error_nomem(err) : 0;
 }
 
-struct http_transfer *http_start(struct http *http, const struct http_request *request, struct error *err) {
+/* Whether a spare one is set up for such a request. Its target is the last one that was asked for. */
+static bool fits(const struct http_transfer *t, const struct http_request *request) {
+    const struct curl_slist *at = t->headers;
+    if (!request->body || strcmp(t->method, request->method) != 0)
+        return false;
+    for (const char *const *header = request->headers; header && *header; header++, at = at->next) {
+        if (!at || strcmp(at->data, *header) != 0)
+            return false;
+    }
+    return !at;
+}
+
+/* The copy of the target that is the last one's, or a new one. */
+static int find_target(struct http *http, const struct http_target *target, struct error *err) {
+    if (http->target && target_is(http->target, target))
+        return 0;
+    struct target *copy = target_copy(target, err);
+    if (!copy)
+        return -1;
+    drop_spares(http);
+    target_release(http->target);
+    http->target = copy;
+    return 0;
+}
+
+static struct http_transfer *transfer_create(
+        struct http *http, struct lane *lane, const struct http_request *request, struct error *err) {
     struct http_transfer *t = calloc(1, sizeof *t);
     if (!t || !(t->easy = curl_easy_init())) {
         free(t);
@@ -466,7 +590,34 @@ struct http_transfer *http_start(struct http *http, const struct http_request *r
         return NULL;
     }
     t->http = http;
-    t->lane = &http->lanes[request->lane];
+    t->lane = lane;
+    t->target = http->target;
+    http->target->users++;
+    if (set_up(t, request, err) < 0) {
+        transfer_destroy(t);
+        return NULL;
+    }
+    return t;
+}
+
+/* One that fits; those of another kind that stand before it have had their time. */
+static struct http_transfer *transfer_again(struct lane *lane, const struct http_request *request) {
+    struct http_transfer *t;
+    while (request->body && (t = take_spare(lane))) {
+        if (fits(t, request))
+            return t;
+        transfer_destroy(t);
+    }
+    return NULL;
+}
+
+struct http_transfer *http_start(struct http *http, const struct http_request *request, struct error *err) {
+    struct lane *lane = &http->lanes[request->lane];
+    if (find_target(http, request->target, err) < 0)
+        return NULL;
+    struct http_transfer *t = transfer_again(lane, request);
+    if (!t && !(t = transfer_create(http, lane, request, err)))
+        return NULL;
     t->arg = request->arg;
     t->may_send = request->may_send;
     t->on_head = request->on_head;
@@ -474,13 +625,15 @@ struct http_transfer *http_start(struct http *http, const struct http_request *r
     t->on_done = request->on_done;
     t->result = (struct http_result){
             .retry_after_ms = -1, .date_ms = TIME_NONE, .sent_ms = clock_mono_ms(), .answered_ms = TIME_NONE};
+    t->failure[0] = '\0';
+    t->begun = t->repeated = t->cancelled = t->aborted = t->paused = t->resume = false;
     t->next = http->transfers;
     if (http->transfers)
         http->transfers->previous = t;
     http->transfers = t;
-    set_option(t, CURLOPT_PRIVATE, t);
     t->pending = true;
     if (prepare(t, request, err) < 0) {
+        t->no_memory = true; /* not to be used again */
         transfer_free(t);
         return NULL;
     }
@@ -518,10 +671,12 @@ static void complete(struct http_transfer *t, CURLcode code) {
     curl_easy_getinfo(t->easy, CURLINFO_RESPONSE_CODE, &status);
     curl_easy_getinfo(t->easy, CURLINFO_REQUEST_SIZE, &request_bytes);
     t->result.status = (int)status;
-    t->result.sent = !t->result.withheld && (status != 0 || request_bytes > 0);
+    t->result.sent = !t->result.withheld && (t->repeated || status != 0 || request_bytes > 0);
     if (code != CURLE_OK) {
         if (t->result.withheld)
             snprintf(t->failure, sizeof t->failure, "not sent: it was too late for it");
+        else if (t->repeated)
+            snprintf(t->failure, sizeof t->failure, "the connection ended before there was an answer");
         else if (t->aborted)
             snprintf(t->failure, sizeof t->failure, "stopped by this side");
         else if (!t->failure[0])

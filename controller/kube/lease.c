@@ -237,7 +237,7 @@ static int request(struct lease *lease, const char *method, const char *path, co
     const struct client_request asked = {.method = method,
             .path = path,
             .body = body,
-            .lane = HTTP_LANE_OWN,
+            .lane = HTTP_LANE_SHARED, /* whose connections it so keeps from growing cold */
             .timeout_ms = timeout_ms,
             .arg = lease,
             .done = done};

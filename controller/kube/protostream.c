@@ -62,7 +62,7 @@ struct protostream {
     struct strbuf kind, type, version, continue_token, message, reason;
     int64_t code;
     bool is_status, has_object;
-    size_t documents;
+    bool has_list;
     unsigned char header[FRAME_HEADER]; /* of the frame under way */
     size_t header_len;
     uint64_t frame_left;
@@ -167,7 +167,7 @@ static int on_close(void *arg, unsigned id, struct error *err) {
         return end_item(s, err);
     if (id != ID_RAW || s->mode != PROTOSTREAM_LIST)
         return 0;
-    s->documents++;
+    s->has_list = true;
     return s->codec ? s->handler.list(s->handler.arg, strbuf_text(&s->version), strbuf_text(&s->continue_token)) : 0;
 }
 
@@ -250,7 +250,6 @@ static int begin_frame(struct protostream *s, struct error *err) {
 }
 
 static int end_frame(struct protostream *s, struct error *err) {
-    s->documents++;
     s->header_len = 0;
     if (protobuf_end(s->reader, err) < 0)
         return -1;
@@ -291,13 +290,11 @@ int protostream_push(struct protostream *s, const char *data, size_t len, struct
 }
 
 int protostream_end(struct protostream *s, struct error *err) {
+    if (s->mode == PROTOSTREAM_LIST && protobuf_end(s->reader, err) < 0)
+        return -1;
     if (s->mode == PROTOSTREAM_LIST)
-        return protobuf_end(s->reader, err);
+        return s->has_list ? 0 : error_set(err, ERROR_FORMAT, "the answer is empty");
     return s->header_len == 0 ? 0 : error_set(err, ERROR_FORMAT, "the watch ends in the middle of a frame");
-}
-
-size_t protostream_documents(const struct protostream *s) {
-    return s->documents;
 }
 
 bool protostream_is_type(const char *content_type) {
@@ -311,8 +308,6 @@ int protostream_read_status(
     int result = s ? protostream_push(s, data, len, err) : -1;
     if (result == 0)
         result = protostream_end(s, err);
-    if (result == 0 && s->documents != 1)
-        result = error_set(err, ERROR_FORMAT, "it is not whole");
     if (result == 0) {
         strbuf_add(ret_reason, strbuf_text(&s->reason), s->reason.len);
         strbuf_add(ret_message, strbuf_text(&s->message), s->message.len);

@@ -393,6 +393,11 @@ static int end_reader(struct reflector *r) {
     return r->protostream ? protostream_end(r->protostream, &r->parse_error) : framer_end(r->framer, &r->parse_error);
 }
 
+static void end_list(struct reflector *r) {
+    if (end_reader(r) == 0 && !r->protostream && framer_documents(r->framer) != 1)
+        error_set(&r->parse_error, ERROR_FORMAT, "the answer is empty");
+}
+
 static enum http_data_result on_data(void *arg, const char *data, size_t len) {
     struct reflector *r = arg;
     int64_t now_ms = clock_mono_ms();
@@ -422,10 +427,6 @@ static void on_list_opened(void *arg, const char *content_type) {
     choose_reader(arg, false, content_type);
 }
 
-static size_t count_documents(const struct reflector *r) {
-    return r->protostream ? protostream_documents(r->protostream) : framer_documents(r->framer);
-}
-
 static void on_listed(void *arg, const struct client_answer *answer) {
     struct reflector *r = arg;
     r->call = NULL;
@@ -439,9 +440,8 @@ static void on_listed(void *arg, const struct client_answer *answer) {
     }
     struct error *parse = &r->parse_error;
     bool absent = is_absent(r, answer);
-    bool whole = answer->status == 200 && parse->kind == ERROR_NONE && end_reader(r) == 0;
-    if (whole && count_documents(r) != 1)
-        error_set(parse, ERROR_FORMAT, "the answer is empty");
+    if (answer->status == 200 && parse->kind == ERROR_NONE)
+        end_list(r);
     if (parse->kind != ERROR_NONE || (answer->status != 200 && !absent)) {
         forget_list(r);
         fail(r, listing(r), answer->status == 200 ? 0 : answer->status,

@@ -118,7 +118,7 @@ int history_each_recreated(struct history *history, const char *cluster, int64_t
         int (*each)(void *arg, const struct history_recreated_run *run, struct error *err), void *arg,
         struct error *err) must_check;
 
-/* Remove up to limit rows of deleted Jobs that finished (or, that being unknown, were deleted) before before_ms: the
+/* Remove up to limit rows of deleted Jobs that finished (or, that being unknown, were recorded) before before_ms: the
  * oldest first, in one transaction. Keep limit small, for it is the time that others wait. */
 int history_prune(struct history *history, int64_t before_ms, int limit, int *ret_pruned, struct error *err) must_check;
 
@@ -135,11 +135,11 @@ struct history_query {
     const char *namespace, *job, *cronjob; /* NULL: any; job and cronjob may be globs (*, ?) */
     const char *uid;                       /* NULL: any */
     int outcome;                           /* enum outcome, or -1: any */
-    int64_t since_ms, until_ms;            /* finished (or deleted, or recorded) in [since, until); TIME_NONE: open */
+    int64_t since_ms, until_ms;            /* finished (or else recorded) in [since, until); TIME_NONE: open */
     int64_t limit;                         /* 0: no limit */
 };
 
-/* Newest first, by when it finished, or else was deleted, or else was recorded. Stops when each returns non-zero, and
+/* Newest first, by when it finished, or else was recorded. Stops when each returns non-zero, and
  * returns that. */
 int history_each(struct history *history, const struct history_query *query,
         int (*each)(void *arg, const struct history_row *row, struct error *err), void *arg,

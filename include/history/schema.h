@@ -12,6 +12,8 @@
 extern const char *const schema_migrations[];
 extern const int schema_version; /* the newest: their number */
 
-/* When a run ended, as far as is known; what lists are sorted by. The same text as in the indexes, or they are not
- * used. */
-#define SCHEMA_ENDED "coalesce(finished_at, deleted_at, recorded_at)"
+/* When a run ended, as far as is known; what lists are sorted by. One that did not finish is recorded when its Job is
+ * deleted. The same text as in the indexes, or they are not used. */
+#define SCHEMA_ENDED "coalesce(finished_at, recorded_at)"
+/* Rows whose Job was still there when last heard of. */
+#define SCHEMA_OPEN "deleted_at IS NULL"

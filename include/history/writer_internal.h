@@ -11,6 +11,8 @@
 #include "jobs/skew.h"
 
 #define WRITER_CHECK_EVERY_MS 15000 /* that the register is still there, while nothing is written */
+#define WRITER_LINGER_MS 10         /* for what nobody waits for: others may come that go to disk with it */
+#define WRITER_QUEUED_MANY 128      /* but not if there are so many */
 #define WRITER_PRUNE_FIRST 200      /* rows a transaction, to begin with: some milliseconds */
 
 /* A request on its way to refused(). Made before it is needed, since then memory may be short. */
@@ -46,6 +48,9 @@ struct writer {
     int prune_batch;
     struct skew skew; /* what time it is at the API server */
     struct writer_chain queue;
+    size_t queued;          /* since the thread looked */
+    bool urgent;            /* one of them is waited for */
+    int64_t queued_at_mono; /* the first of them */
     struct writer_chain done;
     struct writer_refusal *refused, **refused_tail;
     struct error failure, prune_failure; /* kind ERROR_NONE: none */

@@ -37,6 +37,7 @@ struct reconcile {
     int64_t another_led_until_ms;  /* wall clock; TIME_NONE: nobody did */
     int64_t another_told_until_ms; /* monotonic */
     int64_t in_flight;
+    bool crowded; /* max-in-flight was reached: until half of it is answered, nothing begins */
     /* rate: a bucket of one second's worth, in thousandths of a deletion */
     int64_t tokens_milli, tokens_at_ms;
     int64_t paused_until_ms; /* monotonic */

@@ -81,6 +81,8 @@ void client_destroy(struct client *client);
 
 /* As http_set_user_timeout, for HTTP_LANE_SHARED. */
 void client_set_user_timeout(struct client *client, int64_t timeout_ms);
+/* As http_set_pool, for the same. */
+void client_set_pool(struct client *client, int connections);
 
 /* NULL only when out of memory or when the URL is impossible: everything else is told by done. */
 struct client_call *client_start(struct client *client, const struct client_request *request, struct error *err);

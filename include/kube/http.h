@@ -1,5 +1,5 @@
 /*
- * http: requests on libcurl's multi interface, driven by the loop. Loop thread.
+ * http: requests by HTTP/1.1 on libcurl's multi interface, driven by the loop. Loop thread.
  *
  * Who owns what: http_start returns a transfer that belongs to this module. It ends in exactly one of two ways: on_done
  * is called, or the caller cancels it; after either the pointer is dead. Callbacks may start and cancel any transfer,
@@ -17,7 +17,7 @@
 #define HTTP_CONNECT_TIMEOUT_MS 10000
 #define HTTP_TCP_USER_TIMEOUT_MS 30000 /* unacknowledged data for this long: the peer is gone (half-open watch) */
 #define HTTP_KEEPALIVE_S 15            /* idle this long, probe */
-#define HTTP_CONNECTIONS_MAX 64        /* kept open to be used again: above max-in-flight's default */
+#define HTTP_POOL_FIRST 64             /* connections of a lane that are kept open to be used again, if none are set */
 
 struct http;
 struct http_transfer;
@@ -31,8 +31,8 @@ struct http_target {
 };
 
 enum http_lane {
-    HTTP_LANE_SHARED, /* may share an HTTP/2 connection with others */
-    HTTP_LANE_OWN     /* HTTP/1.1: a connection of its own while it lasts, so that nothing can starve it */
+    HTTP_LANE_SHARED, /* short ones that take turns on a pool of connections */
+    HTTP_LANE_OWN     /* on connections that none of those has, so that nothing can starve it */
 };
 
 enum http_data_result { HTTP_GO_ON, HTTP_PAUSE, HTTP_ABORT };
@@ -41,7 +41,7 @@ struct http_result {
     int status;                   /* 0 when there was no answer */
     const char *failure;          /* NULL when a whole answer came; else what went wrong, for people */
     bool sent;                    /* without an answer: whether the request may have reached the server */
-    bool withheld;                /* may_send said no: the server has not got the whole request, and never will */
+    bool withheld;                /* may_send said no: the server has got nothing of the request, and never will */
     int64_t retry_after_ms;       /* -1 when not given */
     int64_t date_ms;              /* the Date header, TIME_NONE */
     int64_t sent_ms, answered_ms; /* monotonic: the request was not sent before, the headers were here by then */
@@ -55,9 +55,9 @@ struct http_request {
     enum http_lane lane;
     int64_t timeout_ms; /* of the whole transfer */
     void *arg;
-    /* Asked right before the request leaves, and again before its body does: the first time that it is false, the
-     * request ends there. For what must not be acted on late, since connecting, or this process being stopped, can
-     * take any time. May be NULL; must not touch any transfer. */
+    /* Asked once, right before the request leaves, with its body if that is shorter than 64 kB: when it is false, the
+     * request ends there. For what must not be acted on late, since connecting can take any time. May be NULL; must not
+     * touch any transfer. */
     bool (*may_send)(void *arg);
     /* The headers are here. content_type: its header, "" when there is none. May be NULL. */
     void (*on_head)(void *arg, int status, const char *content_type);
@@ -74,6 +74,10 @@ void http_destroy(struct http *http);
 /* For the connections of a lane from now on: what was not acknowledged for so long is thrown away with its connection,
  * instead of arriving later, when a cut has healed. At first HTTP_TCP_USER_TIMEOUT_MS. */
 void http_set_user_timeout(struct http *http, enum http_lane lane, int64_t timeout_ms);
+
+/* How many of a lane's connections are kept open, to be used again by another request. More than that can be under way,
+ * but then some are made anew each time. At first HTTP_POOL_FIRST. */
+void http_set_pool(struct http *http, enum http_lane lane, int connections);
 
 /* Copies what it needs of the request. */
 struct http_transfer *http_start(struct http *http, const struct http_request *request, struct error *err);

@@ -56,10 +56,8 @@ struct protostream *protostream_create(enum protostream_mode mode, const struct 
 void protostream_destroy(struct protostream *stream);
 /* 0, what a callback returned, or -1; after a non-zero result the stream must not be used again. */
 int protostream_push(struct protostream *stream, const char *data, size_t len, struct error *err) must_check;
-/* The stream ended: an error when that was in the middle of a list or a frame. */
+/* The stream ended: an error when there was no whole list, or in the middle of a frame. */
 int protostream_end(struct protostream *stream, struct error *err) must_check;
-/* Whole lists or frames so far. */
-size_t protostream_documents(const struct protostream *stream);
 
 /* Whether a Content-Type says that this is how to read it. */
 bool protostream_is_type(const char *content_type);

@@ -21,6 +21,9 @@ SEXTON=${SEXTON:-build/sexton}
 readonly SEXTON
 PROTO_ENCODE=${PROTO_ENCODE:-$E2E_ROOT/build/proto-encode}
 readonly E2E_USERS=(admin sexton twin reader nobody)
+# How Jobs come: protobuf, or, for the sake of their manifests, json
+ENCODING=${ENCODING:-protobuf}
+readonly ENCODING
 E2E_PARALLEL=${E2E_PARALLEL:-16} # requests that a bulk helper has in flight
 
 # ---------------------------------------------------------------- small things
@@ -520,8 +523,10 @@ sexton_dir() { echo "${SEXTON_DIR:-$SCENARIO_DIR}"; }
 sexton_user() { echo "${SEXTON_AS:-sexton}"; }
 sexton_kubeconfig() { kubeconfig_of "${SEXTON_VIA:-$(sexton_user)}"; }
 
-# config_write [SEXTON-LINES [POLICY-LINES [OTHER-LINES]]]
+# config_write [SEXTON-LINES [POLICY-LINES [HISTORY-LINES]]]
 config_write() {
+	local history=${3:-}
+	[[ $ENCODING != json || $history == *manifest* ]] || history+=$'\nmanifest = true'
 	cat >"$(sexton_dir)/config.ini" <<-C
 		[sexton]
 		${1:-delete-qps = 0}
@@ -530,7 +535,7 @@ config_write() {
 		${2:-ttl-after-success = 0s}
 		[history]
 		store = sqlite:$(sexton_dir)/history.db
-		${3:-}
+		$history
 	C
 }
 # sexton COMMAND [ARGS...]: with the scenario's configuration, as the user named by SEXTON_AS (default: sexton)

@@ -198,6 +198,10 @@ int64_t sim_objects(const char *resource) {
     return stat_of("objects", resource, NULL);
 }
 
+int64_t sim_protobuf_sent(void) {
+    return stat_of("protobufSent", NULL, NULL);
+}
+
 /* ---- certificates ---- */
 
 void openssl(const char *arguments) {

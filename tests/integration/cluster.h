@@ -45,6 +45,7 @@ int64_t sim_count_code(const char *code);
 int64_t sim_total(void);
 int64_t sim_open_watches(const char *resource);
 int64_t sim_objects(const char *resource);
+int64_t sim_protobuf_sent(void); /* answers */
 
 /* ---- certificates ---- */
 

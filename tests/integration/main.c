@@ -51,6 +51,7 @@ static const struct {
         {"clocks", suite_clocks, 2, false},
         {"broken", suite_broken, 2, false},
         {"silent", suite_silent, 2, false},
+        {"protobuf", suite_protobuf, 2, false},
         {"http2", suite_http2, 2, false},
         {"store", suite_store, 3, false},
         {"live", suite_live, 3, false},

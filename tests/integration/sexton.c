@@ -44,8 +44,8 @@ const char *store_option(void) {
 
 const char *configure(const char *sections) {
     config_path = write_file("sexton.ini",
-            format("%s\n%s\n[history]\nstore = %s\n", strstr(sections, "[sexton]") ? "" : "[sexton]\nlog-level = debug",
-                    sections, store_option()));
+            format("%s\n%s\n%s\nstore = %s\n", strstr(sections, "[sexton]") ? "" : "[sexton]\nlog-level = debug",
+                    sections, strstr(sections, "[history]") ? "" : "[history]", store_option()));
     return config_path;
 }
 

@@ -15,7 +15,8 @@ struct result sexton_run(const char *const arguments[], const char *input);
 /* ... with tests/shims/NAME.c preloaded. */
 struct result sexton_run_with_shim(const char *name, const char *const arguments[]);
 
-/* Writes the configuration: sections of the caller's, and the test's own register. Returns its path. */
+/* Writes the configuration: sections of the caller's, [history] the last if it is among them, and the test's own
+ * register. Returns its path. */
 const char *configure(const char *sections);
 const char *store_option(void); /* "sqlite:FOLDER/history.db" */
 const char *store_path(void);

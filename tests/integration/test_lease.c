@@ -1,4 +1,5 @@
 /* Two controllers and one cluster: who acts, when the other may, and what is never done. */
+#include "proxy.h"
 #include "suites.h"
 
 #include <signal.h>
@@ -85,6 +86,25 @@ START_TEST(one_that_was_stopped_past_its_lease_sends_no_delete_when_it_goes_on) 
 }
 END_TEST
 
+/* libcurl lets go of connections that were idle for two minutes. The renewals of the lease keep one in use, and a
+ * deletion takes it. */
+START_TEST(a_deletion_after_minutes_without_one_needs_no_new_connection) {
+    const int speed = 30;
+    sim_start(NULL);
+    configure("[sexton]\nlease-duration = 240s\nrenew-deadline = 200s\nretry-period = 60s\n");
+    proxy_start();
+    struct process *controller = controller_start_with_clock(0, speed);
+    wait_until_synced(controller);
+    int64_t until_ms = mono_ms() + 200000 / speed;
+    wait_until(mono_ms() >= until_ms);
+    int connections = proxy_connections();
+    struct job job = put_job(.name = "one", .ended_s = 60);
+    expect_recorded_and_deleted(&job, 0);
+    expect_number(proxy_connections(), connections);
+    controller_stop(controller);
+}
+END_TEST
+
 START_TEST(a_sweep_beside_a_controller_says_who_holds_the_lease_and_exits_1) {
     sim_start(NULL);
     struct process *leader = start_leader(SHORT);
@@ -123,6 +143,7 @@ Suite *suite_lease(void) {
             after_a_clean_exit_the_other_acts_within_3_s,
             after_a_kill_the_other_acts_when_the_lease_has_run_out,
             one_that_was_stopped_past_its_lease_sends_no_delete_when_it_goes_on,
+            a_deletion_after_minutes_without_one_needs_no_new_connection,
             a_sweep_beside_a_controller_says_who_holds_the_lease_and_exits_1,
             without_the_right_to_the_lease_nothing_is_deleted_and_that_is_said,
             NULL,

@@ -87,7 +87,7 @@ START_TEST(a_register_of_a_newer_version_takes_nothing_until_it_is_back) {
     begin();
     sql_execute(store_path(), "PRAGMA user_version = 99");
     struct job job = expect_nothing_goes("made by a newer Sexton", "made by a newer Sexton");
-    sql_execute(store_path(), "PRAGMA user_version = 2");
+    sql_execute(store_path(), "PRAGMA user_version = 3");
     expect_work_resumes(&job);
 }
 END_TEST

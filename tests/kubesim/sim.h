@@ -63,6 +63,7 @@ struct sim {
     struct sim_world *world;   /* NULL without a demo */
     struct sim_watch *watches; /* all that are open */
     int64_t bytes_sent;        /* of bodies */
+    int64_t protobuf_sent;     /* answers that were protobuf */
 };
 
 /* Locked. Waits for a change, or until until_ms on the monotonic clock. */

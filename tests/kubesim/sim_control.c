@@ -39,6 +39,7 @@ static void control_stats(struct sim_request *req, struct sim_reply *reply) {
     json_object_set_new(stats, "objects", objects);
     json_object_set_new(stats, "openWatches", watches);
     json_object_set_new(stats, "bytesSent", json_integer((json_int_t)sim->bytes_sent));
+    json_object_set_new(stats, "protobufSent", json_integer((json_int_t)sim->protobuf_sent));
     json_object_set_new(stats, "resourceVersion", json_sprintf("%" PRIu64, sim_store_rv(sim->store)));
     sim_reply_json(reply, 200, stats);
 }
@@ -46,6 +47,7 @@ static void control_stats(struct sim_request *req, struct sim_reply *reply) {
 static void control_reset(struct sim_request *req, struct sim_reply *reply) {
     sim_stats_reset(req->sim->stats);
     req->sim->bytes_sent = 0;
+    req->sim->protobuf_sent = 0;
     reply_ok(reply);
 }
 

@@ -303,6 +303,7 @@ static bool request_serve(const struct sim_http *http, struct sim_request *req, 
                 reply->content_type = action->content_type;
         }
         request_answer(req, reply);
+        sim->protobuf_sent += strncmp(reply->content_type, PROTO_CONTENT_TYPE, strlen(PROTO_CONTENT_TYPE)) == 0;
         code = reply->status;
         answered = !(action && action->apply_then_drop);
     }

@@ -73,6 +73,12 @@ void http_set_user_timeout(struct http *http, enum http_lane lane, int64_t timeo
     user_timeout_ms = timeout_ms;
 }
 
+void http_set_pool(struct http *http, enum http_lane lane, int connections) {
+    (void)http;
+    (void)lane;
+    (void)connections;
+}
+
 int64_t fake_http_user_timeout_ms(void) {
     return user_timeout_ms;
 }

@@ -187,6 +187,8 @@ int cluster_write_lease(void) {
 }
 
 void cluster_finish(void) {
+    for (int i = 0; i < world->log_len; i++)
+        free(world->log[i].message);
     free(world->log);
     free(world->jobs);
     free(world->lease.spec);

@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "../protobuf/encode.h"
 #include "cluster.h"
 #include "machine.h"
 #include "model.h"
@@ -93,6 +94,12 @@ void http_set_user_timeout(struct http *http, enum http_lane lane, int64_t timeo
     http->patience_ms[lane] = timeout_ms;
 }
 
+void http_set_pool(struct http *http, enum http_lane lane, int connections) {
+    (void)http;
+    (void)lane;
+    (void)connections;
+}
+
 int http_status(const struct http_transfer *t) {
     return t->result.status;
 }
@@ -137,10 +144,11 @@ struct http_transfer *http_start(struct http *http, const struct http_request *r
         world->transfers->previous = t;
     world->transfers = t;
     t->body = strdup(request->body ? request->body : "");
-    reply_init(&t->reply);
     happening_init(&t->step, m, on_step, t);
     happening_init(&t->deadline, m, on_deadline, t);
     route_parse(request->method, path ? path : "/", &t->route);
+    t->route.protobuf = protobuf_is_spoken(request->headers);
+    reply_init(&t->reply, t->route.protobuf);
     digest_number((uint64_t)world->now_ms);
     digest_text(request->url);
     digest_text(t->body);
@@ -316,7 +324,7 @@ static void arrive(struct http_transfer *t) {
     }
     if (t->reply.status >= 300 || !is_dull(t))
         trace("  server: %s of machine %d: %d %.200s", what_of(t), t->machine->index, t->reply.status,
-                t->reply.status == 200 ? "" : strbuf_text(&t->reply.body));
+                t->reply.message);
     if (!t->open) {
         release(t);
         return;
@@ -374,7 +382,7 @@ static bool pass_head(struct http_transfer *t) {
         model_list_begins(t->machine, &t->route);
     t->busy = true;
     if (t->on_head)
-        t->on_head(t->arg, t->reply.status, "application/json");
+        t->on_head(t->arg, t->reply.status, t->route.protobuf ? PROTO_CONTENT_TYPE : "application/json");
     t->busy = false;
     if (t->dead)
         release(t);

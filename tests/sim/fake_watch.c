@@ -12,13 +12,11 @@ void stream_open(struct http_transfer *t) {
     t->position = t->first_position = t->reply.as_of;
     t->end_ms = world->now_ms + t->route.timeout_ms;
     reply_finish(&t->reply);
-    reply_init(&t->reply);
+    reply_init(&t->reply, t->route.protobuf);
     t->passed = 0;
     int initial = t->route.single ? server_initial_frame(&t->route, t->position, &t->reply.body) : -1;
-    if (initial >= 0) {
-        reply_mark(&t->reply, initial);
-        t->reply.marks[0].end--;
-    }
+    if (initial >= 0)
+        server_mark_frame(&t->route, &t->reply, initial);
     if (t->route.single && t->position < world->log_len)
         t->lag_until_ms = world->now_ms + chance_range(0, 10000);
     transfer_plan(t, STREAMING, 0);
@@ -27,8 +25,7 @@ void stream_open(struct http_transfer *t) {
 static void add_frame(struct http_transfer *t, int entry) {
     if (!server_frame(&t->route, entry, &t->reply.body))
         return;
-    reply_mark(&t->reply, entry);
-    t->reply.marks[t->reply.n_marks - 1].end--; /* it is whole without the line's end */
+    server_mark_frame(&t->route, &t->reply, entry);
 }
 
 /* The next entry from position on that this watch is about; -1: none. */
@@ -66,13 +63,12 @@ static bool disturb(struct http_transfer *t) {
         return true;
     case STREAM_GONE:
         counts[COUNT_410_EVENT]++;
-        server_error_frame(&t->reply.body, 410);
+        server_error_frame(&t->route, &t->reply.body, 410);
         break;
     case STREAM_BOOKMARK:
         server_bookmark(&t->route, t->position - 1, &t->reply.body);
-        reply_mark(&t->reply, t->position - 1);
+        server_mark_frame(&t->route, &t->reply, t->position - 1);
         t->reply.marks[t->reply.n_marks - 1].bookmark = true;
-        t->reply.marks[t->reply.n_marks - 1].end--;
         break;
     case STREAM_DOUBLE:
         if (t->position > t->first_position) {

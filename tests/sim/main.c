@@ -21,12 +21,13 @@ uint64_t counts[COUNTS];
 const char *const count_names[COUNTS] = {"Jobs", "finished", "DELETEs sent", "deleted", "deleted, with finalizers",
         "withheld", "lost before the effect", "lost after the effect", "connections refused", "answers cut off", "401",
         "403", "404", "409", "410 as a status", "410 as an event", "410 on continue", "429", "429 with Retry-After",
-        "5xx", "5xx after the effect", "lists", "pages", "GETs of Namespaces", "watches", "watches from the past",
-        "watches cut", "watches cut in mid-JSON", "events", "bookmarks", "Kubernetes Events", "events doubled",
-        "events dropped", "events out of order", "stale lists", "items that cannot be read", "pauses", "commits",
-        "commits failed", "commits failed after the effect", "requests refused", "registers replaced", "boots",
-        "boots failed", "kill -9", "SIGTERM", "SIGSTOP", "partitions", "SIGHUP", "one-pass runs", "clock steps",
-        "server clock steps", "leases taken", "lease conflicts", "rows ttl", "rows external", "rows unknown"};
+        "5xx", "5xx after the effect", "lists", "pages", "lists in protobuf", "GETs of Namespaces", "watches",
+        "watches from the past", "watches cut", "watches cut in mid-JSON", "events", "bookmarks", "Kubernetes Events",
+        "events doubled", "events dropped", "events out of order", "stale lists", "items that cannot be read", "pauses",
+        "commits", "commits failed", "commits failed after the effect", "requests refused", "registers replaced",
+        "boots", "boots failed", "kill -9", "SIGTERM", "SIGSTOP", "partitions", "SIGHUP", "one-pass runs",
+        "clock steps", "server clock steps", "leases taken", "lease conflicts", "rows ttl", "rows external",
+        "rows unknown"};
 
 struct options {
     uint64_t seed;

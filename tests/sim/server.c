@@ -11,8 +11,13 @@
 
 #define BODY_MAX (16u << 20)
 
-void reply_init(struct reply *reply) {
-    *reply = (struct reply){.status = 200, .retry_after_ms = -1, .date = true, .body = STRBUF_INIT(BODY_MAX)};
+void reply_init(struct reply *reply, bool protobuf) {
+    *reply = (struct reply){.status = 200,
+            .retry_after_ms = -1,
+            .date = true,
+            .protobuf = protobuf,
+            .message = "",
+            .body = STRBUF_INIT(BODY_MAX)};
 }
 
 void reply_finish(struct reply *reply) {
@@ -132,6 +137,11 @@ void server_say(struct reply *reply, int status, const char *reason, const char 
     reply->n_marks = 0;
     reply->status = status;
     reply->stream = reply->whole_list = false;
+    reply->message = message;
+    if (reply->protobuf) {
+        protobuf_add_status(&reply->body, status, reason, message);
+        return;
+    }
     strbuf_add_format(&reply->body, "{\"kind\":\"Status\",\"code\":%d,\"reason\":\"%s\",\"message\":\"%s\"}", status,
             reason, message);
 }
@@ -209,8 +219,39 @@ static void watch_namespace(const struct route *route, struct reply *reply) {
     reply->as_of = as_of;
 }
 
+static void add_unreadable_item(const struct route *route, struct strbuf *buf) {
+    counts[COUNT_GARBLED]++;
+    if (route->protobuf)
+        protobuf_add_unreadable_item(buf);
+    else
+        strbuf_add_text(buf, "{\"metadata\":{\"name\":7}}");
+}
+
+/* Those from object on, at most a page of them. The object after the last that was looked at. */
+static int add_items(const struct route *route, struct reply *reply, int object) {
+    int items = 0, page = route->paged ? world->flavor.page : 0;
+    for (; object < objects_of(route->kind) && !(page && items == page); object++) {
+        int entry = item_as_of(route, object, reply->as_of);
+        if (entry < 0)
+            continue;
+        if (items++ && !route->protobuf)
+            strbuf_add_char(&reply->body, ',');
+        if (world->flavor.garbled && !world->healed && chance_permille(30)) {
+            add_unreadable_item(route, &reply->body);
+            continue;
+        }
+        if (route->protobuf)
+            protobuf_add_item(&reply->body, entry);
+        else
+            render_object(&reply->body, entry);
+        reply_mark(reply, entry);
+    }
+    return object;
+}
+
 static void list(const struct route *route, struct reply *reply) {
-    int as_of = world->log_len, object = 0, items = 0, page = route->paged ? world->flavor.page : 0;
+    int as_of = world->log_len, object = 0;
+    char version[24], token[48] = "";
     if (route->from[0] && (sscanf(route->from, "%d.%d", &as_of, &object) != 2 || as_of < world->compacted)) {
         say_gone(reply, COUNT_410_CONTINUE);
         return;
@@ -221,32 +262,24 @@ static void list(const struct route *route, struct reply *reply) {
         trace("  server: this list is an old one, of rv %lld", (long long)rv_of(as_of - 1));
     }
     counts[COUNT_LISTS]++;
+    counts[COUNT_PROTOBUF] += route->protobuf;
     reply->as_of = as_of;
-    strbuf_add_text(&reply->body, "{\"kind\":\"List\",\"items\":[");
-    for (; object < objects_of(route->kind) && !(page && items == page); object++) {
-        int entry = item_as_of(route, object, as_of);
-        if (entry < 0)
-            continue;
-        if (items++)
-            strbuf_add_char(&reply->body, ',');
-        if (world->flavor.garbled && !world->healed && chance_permille(30)) {
-            counts[COUNT_GARBLED]++;
-            strbuf_add_text(&reply->body, "{\"metadata\":{\"name\":7}}");
-            continue;
-        }
-        render_object(&reply->body, entry);
-        reply_mark(reply, entry);
-    }
+    if (!route->protobuf)
+        strbuf_add_text(&reply->body, "{\"kind\":\"List\",\"items\":[");
+    object = add_items(route, reply, object);
     while (object < objects_of(route->kind) && item_as_of(route, object, as_of) < 0)
         object++;
     reply->whole_list = object == objects_of(route->kind);
-    strbuf_add_text(&reply->body, "],\"metadata\":{\"resourceVersion\":\"");
-    render_number(&reply->body, rv_of(as_of - 1));
+    snprintf(version, sizeof version, "%lld", (long long)rv_of(as_of - 1));
     if (!reply->whole_list) {
-        strbuf_add_format(&reply->body, "\",\"continue\":\"%d.%d", as_of, object);
+        snprintf(token, sizeof token, "%d.%d", as_of, object);
         counts[COUNT_PAGES]++;
     }
-    strbuf_add_text(&reply->body, "\"}}");
+    if (route->protobuf)
+        protobuf_finish_list(reply, version, token);
+    else
+        strbuf_add_format(&reply->body, "],\"metadata\":{\"resourceVersion\":\"%s\"%s%s%s}}", version,
+                *token ? ",\"continue\":\"" : "", token, *token ? "\"" : "");
 }
 
 /* ---- Jobs ---- */
@@ -457,24 +490,46 @@ bool server_frame(const struct route *route, int entry, struct strbuf *buf) {
             return false;
         change = !is ? CHANGE_DELETED : was ? CHANGE_MODIFIED : CHANGE_ADDED;
     }
+    counts[COUNT_EVENTS]++;
+    if (route->protobuf) {
+        protobuf_add_event(buf, types[change], entry);
+        return true;
+    }
     strbuf_add_text(buf, "{\"type\":\"");
     strbuf_add_text(buf, types[change]);
     strbuf_add_text(buf, "\",\"object\":");
     render_object(buf, entry);
     strbuf_add_text(buf, "}\n");
-    counts[COUNT_EVENTS]++;
     return true;
 }
 
 void server_bookmark(const struct route *route, int entry, struct strbuf *buf) {
     static const char *const kinds[] = {"Namespace", "CronJob", "Job"};
-    strbuf_add_format(buf,
-            "{\"type\":\"BOOKMARK\",\"object\":{\"kind\":\"%s\",\"metadata\":{\"resourceVersion\":\"%lld\"}}}\n",
-            kinds[route->kind], (long long)rv_of(entry));
+    char version[24];
+    snprintf(version, sizeof version, "%lld", (long long)rv_of(entry));
     counts[COUNT_BOOKMARKS]++;
+    if (route->protobuf)
+        protobuf_add_made_up_event(buf, "BOOKMARK",
+                json_pack("{s:s, s:s, s:{s:s}}", "kind", "Job", "apiVersion", "batch/v1", "metadata", "resourceVersion",
+                        version));
+    else
+        strbuf_add_format(buf,
+                "{\"type\":\"BOOKMARK\",\"object\":{\"kind\":\"%s\",\"metadata\":{\"resourceVersion\":\"%s\"}}}\n",
+                kinds[route->kind], version);
 }
 
-void server_error_frame(struct strbuf *buf, int code) {
-    strbuf_add_format(
-            buf, "{\"type\":\"ERROR\",\"object\":{\"kind\":\"Status\",\"code\":%d,\"message\":\"too old\"}}\n", code);
+void server_error_frame(const struct route *route, struct strbuf *buf, int code) {
+    if (route->protobuf)
+        protobuf_add_made_up_event(buf, "ERROR",
+                json_pack("{s:s, s:s, s:i, s:s}", "kind", "Status", "apiVersion", "v1", "code", code, "message",
+                        "too old"));
+    else
+        strbuf_add_format(buf,
+                "{\"type\":\"ERROR\",\"object\":{\"kind\":\"Status\",\"code\":%d,\"message\":\"too old\"}}\n", code);
+}
+
+void server_mark_frame(const struct route *route, struct reply *reply, int entry) {
+    reply_mark(reply, entry);
+    if (!route->protobuf)
+        reply->marks[reply->n_marks - 1].end--; /* it is whole without the line's end */
 }

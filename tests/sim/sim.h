@@ -118,6 +118,8 @@ struct entry {
     enum change change;
     int32_t object;   /* the Job's number, the CronJob's, the Namespace's */
     int32_t previous; /* the object's entry before this one, -1 */
+    char *message;    /* a Job's, in protobuf, once that was asked for */
+    size_t message_len;
     union {
         struct job_state job;
         struct cronjob_state cronjob;
@@ -230,6 +232,7 @@ struct flavor { /* drawn once for each world */
     int ttl_max_s;
     int recreate_limit; /* 0: that guard is off */
     bool events;        /* Kubernetes Events are written */
+    bool protobuf;      /* the API server speaks it */
 };
 
 struct world {
@@ -331,6 +334,7 @@ enum count {
     COUNT_5XX_AFTER_EFFECT,
     COUNT_LISTS,
     COUNT_PAGES,
+    COUNT_PROTOBUF,
     COUNT_NAMESPACE_GETS,
     COUNT_WATCHES,
     COUNT_WATCH_IN_THE_PAST,

@@ -54,13 +54,16 @@ static void draw_flavor(struct flavor *flavor) {
     flavor->recreate_limit = chance_permille(300) ? (int)chance_range(1, 4) : 0;
     flavor->ttl_max_s = (int)(chance_permille(300) ? chance_range(60, 600) : chance_range(2, 60));
     flavor->events = chance_permille(400);
+    /* Not by chance: worlds stay what they were before there was protobuf. */
+    flavor->protobuf = mix(world->seed, 7) % 1000 < 700;
 }
 
 static void trace_flavor(const struct flavor *flavor) {
-    trace("%d machine%s%s%s%s%s%s%s, %d in 1000 requests go wrong, pages of %d", flavor->machines,
+    trace("%d machine%s%s%s%s%s%s%s%s, %d in 1000 requests go wrong, pages of %d", flavor->machines,
             flavor->machines > 1 ? "s" : "", flavor->leader_elect ? " with leader election" : "",
             flavor->selector ? ", a selector" : "", flavor->listed ? ", listed Namespaces" : "",
             flavor->v1beta1 ? ", CronJobs of v1beta1" : "", flavor->events ? ", Kubernetes Events" : "",
+            flavor->protobuf ? ", protobuf" : "",
             flavor->unfaithful ? ", an API server that loses events"
             : flavor->garbled  ? ", garbled lists"
                                : "",

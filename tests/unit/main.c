@@ -38,6 +38,8 @@ static const struct {
         {"claim", suite_claim},
         {"writer", suite_writer},
         {"proto_encode", suite_proto_encode},
+        {"protobuf", suite_protobuf},
+        {"protostream", suite_protostream},
         {"cmd_history", suite_cmd_history},
 };
 #define SUITES (sizeof suites / sizeof suites[0])

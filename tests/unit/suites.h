@@ -24,6 +24,8 @@ Suite *suite_address(void);
 Suite *suite_options(void);
 Suite *suite_policy(void);
 Suite *suite_proto_encode(void);
+Suite *suite_protobuf(void);
+Suite *suite_protostream(void);
 Suite *suite_reconcile(void);
 Suite *suite_recreated(void);
 Suite *suite_skew(void);

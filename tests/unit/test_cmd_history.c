@@ -346,7 +346,7 @@ static void fill_well(void) {
 START_TEST(a_register_in_which_all_is_well_verifies_with_exit_0) {
     fill_well();
     ck_assert_int_eq(run("verify", "--store", "STORE"), 0);
-    ck_assert_contains(out_text, "2 runs, version 2, ");
+    ck_assert_contains(out_text, "2 runs, version 3, ");
     ck_assert_contains(out_text, "nothing is wrong");
     ck_assert_str_eq(err_text, "");
     ck_assert_int_eq(run("verify", "--quick", "--store", "STORE", "-o", "json"), 0);

@@ -115,14 +115,43 @@ START_TEST(a_register_of_an_older_version_is_brought_up_to_date_with_its_runs) {
     struct history *history = fixture_open(HISTORY_WRITE);
     apply_ok(history, make_record("u1", "1"));
     history_close(history);
-    /* Version 2 added an index. */
-    fixture_sql("DROP INDEX runs_recreated");
-    fixture_sql("PRAGMA user_version = 1");
+    /* As version 1 made it. */
+    char saved[300], sql[600];
+    snprintf(saved, sizeof saved, "%s-1", fixture_path);
+    ck_assert_int_eq(rename(fixture_path, saved), 0);
+    sqlite3 *db = NULL;
+    ck_assert_int_eq(sqlite3_open(fixture_path, &db), SQLITE_OK);
+    snprintf(sql, sizeof sql,
+            "ATTACH '%s' AS old; INSERT INTO runs SELECT * FROM old.runs; PRAGMA user_version = 1; "
+            "PRAGMA application_id = %d",
+            saved, SCHEMA_APPLICATION_ID);
+    ck_assert_int_eq(sqlite3_exec(db, schema_migrations[0], NULL, NULL, NULL), SQLITE_OK);
+    ck_assert_int_eq(sqlite3_exec(db, sql, NULL, NULL, NULL), SQLITE_OK);
+    sqlite3_close(db);
+    unlink(saved);
     check_open_fails(fixture_location, HISTORY_READ, ERROR_IO, "brings it up to date");
     history_close(fixture_open(HISTORY_WRITE));
     ck_assert_int_eq(atoi(fixture_sql("PRAGMA user_version")), schema_version);
     ck_assert_str_eq(fixture_sql("SELECT count(*) FROM sqlite_schema WHERE name = 'runs_recreated'"), "1");
     ck_assert_str_eq(fixture_sql("SELECT count(*) FROM runs"), "1");
+    ck_assert_str_eq(fixture_sql("SELECT group_concat(integrity_check) FROM pragma_integrity_check"), "ok");
+    ck_assert_str_eq(fixture_sql("SELECT instr(sql, 'IN (''ttl') FROM sqlite_schema WHERE name = 'runs'"), "0");
+}
+END_TEST
+
+START_TEST(a_value_that_is_none_of_a_columns_names_is_refused_by_the_table_itself) {
+    static const char *const columns[] = {"\"trigger\"", "outcome", "delete_state", "delete_cause"};
+    struct history *history = fixture_open(HISTORY_WRITE);
+    apply_ok(history, make_record("u1", "1"));
+    history_close(history);
+    for (size_t i = 0; i < sizeof columns / sizeof columns[0]; i++) {
+        char sql[128];
+        sqlite3 *db = NULL;
+        ck_assert_int_eq(sqlite3_open(fixture_path, &db), SQLITE_OK);
+        snprintf(sql, sizeof sql, "UPDATE runs SET %s = 'none'", columns[i]);
+        ck_assert_int_eq(sqlite3_exec(db, sql, NULL, NULL, NULL), SQLITE_CONSTRAINT);
+        sqlite3_close(db);
+    }
 }
 END_TEST
 
@@ -753,15 +782,25 @@ START_TEST(a_look_for_names_that_come_back_passes_errors_on) {
 }
 END_TEST
 
+/* It had not finished, and so was not on record before. */
+static struct history_request *make_deleted_run(const char *uid, int64_t at_ms) {
+    struct history_request *request = make_deleted(uid, RUN_CAUSE_EXTERNAL, at_ms);
+    request->run = make_run(uid, "1");
+    request->run->outcome = OUTCOME_NONE;
+    request->run->finished_at_ms = TIME_NONE;
+    return request;
+}
+
 START_TEST(pruning_removes_the_oldest_deleted_a_few_at_a_time) {
     struct history *history = fixture_open(HISTORY_WRITE);
     for (int i = 0; i < 6; i++) {
         char uid[16];
         snprintf(uid, sizeof uid, "u%d", i);
-        struct history_request *request = make_record(uid, "1");
-        request->run->finished_at_ms = i == 4 ? TIME_NONE : i + 1;
+        struct history_request *request = i == 4 ? make_deleted_run(uid, 5) : make_record(uid, "1");
+        if (i != 4)
+            request->run->finished_at_ms = i + 1;
         apply_ok(history, request);
-        if (i != 0)
+        if (i != 0 && i != 4)
             apply_ok(history, make_deleted(uid, RUN_CAUSE_TTL, 5));
     }
     /* u0 is old but there; u4 was deleted at 5, unfinished; u5 finished at 6 */
@@ -798,7 +837,8 @@ static void fill_for_queries(struct history *history) {
             {"e", "web", "killed", NULL, OUTCOME_NONE, TIME_NONE, 250},
     };
     for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
-        struct history_request *request = make_record(rows[i].uid, "1");
+        struct history_request *request =
+                rows[i].deleted_ms ? make_deleted_run(rows[i].uid, rows[i].deleted_ms) : make_record(rows[i].uid, "1");
         set_text(&request->run->namespace, rows[i].namespace);
         set_text(&request->run->job_name, rows[i].job);
         if (rows[i].cronjob)
@@ -807,8 +847,6 @@ static void fill_for_queries(struct history *history) {
         request->run->started_at_ms = 1;
         request->run->finished_at_ms = rows[i].finished_ms;
         apply_ok(history, request);
-        if (rows[i].deleted_ms)
-            apply_ok(history, make_deleted(rows[i].uid, RUN_CAUSE_EXTERNAL, rows[i].deleted_ms));
     }
 }
 
@@ -946,7 +984,7 @@ START_TEST(queries_find_their_index) {
     ck_assert(plan_uses("SELECT * FROM runs WHERE namespace = ?1 AND cronjob = ?2 ORDER BY " SCHEMA_ENDED
                         " DESC, id DESC",
             "runs_cronjob"));
-    ck_assert(plan_uses("SELECT job_uid FROM runs WHERE cluster = ?1 AND delete_state <> 'deleted'", "runs_open"));
+    ck_assert(plan_uses("SELECT job_uid FROM runs WHERE cluster = ?1 AND " SCHEMA_OPEN, "runs_open"));
     ck_assert(plan_uses("SELECT id FROM runs WHERE cluster = ?1 AND job_uid = ?2", "sqlite_autoindex_runs_1"));
     ck_assert(plan_uses("SELECT id FROM runs WHERE job_uid = ?2", "sqlite_autoindex_runs_1"));
     ck_assert(plan_uses("SELECT id FROM runs WHERE " SCHEMA_ENDED
@@ -1261,6 +1299,7 @@ Suite *suite_history(void) {
     tcase_add_test(tests, another_programs_database_is_refused_and_left_alone);
     tcase_add_test(tests, a_register_from_a_newer_version_names_both_versions);
     tcase_add_test(tests, a_register_of_an_older_version_is_brought_up_to_date_with_its_runs);
+    tcase_add_test(tests, a_value_that_is_none_of_a_columns_names_is_refused_by_the_table_itself);
     tcase_add_test(tests, an_empty_file_is_a_register_that_has_not_begun);
     tcase_add_test(tests, paths_that_cannot_be_files_are_told_apart);
     tcase_add_test(tests, a_folder_or_file_that_is_closed_to_us_is_named_with_its_owner);

@@ -1,6 +1,8 @@
 # shellcheck shell=bash
 # plan, check and history: what they say is what is.
 
+scenarios_once check_names_each_right_that_is_missing
+
 # plan_world NAME: a Job of each kind, in the namespaces NAME-a and NAME-b.
 plan_world() {
 	local a=$1-a b=$1-b name

@@ -1,6 +1,8 @@
 # shellcheck shell=bash
 # Jobs as protobuf and as JSON: what the API server sends, and that it comes to the same.
 
+scenarios_once what_the_tests_take_for_protobuf_is_what_the_api_server_sends plan_and_register_are_the_same_in_both_encodings
+
 readonly PROTOBUF='application/vnd.kubernetes.protobuf'
 
 # encodings_world NAMESPACE: Jobs of many kinds, one of them with all that a Pod template can hold

@@ -1,6 +1,14 @@
 # shellcheck shell=bash
 # Every way to log in that kubectl knows.
 
+scenarios_once it_logs_in_by_token_and_by_token_file \
+	it_logs_in_by_client_certificate \
+	it_refuses_a_server_it_cannot_verify \
+	it_logs_in_by_exec_credential_plugin \
+	it_merges_the_files_of_kubeconfig_and_takes_the_context \
+	it_runs_as_a_kubectl_plugin \
+	in_a_pod_it_uses_the_service_account
+
 # connects FILE [USER]: with this kubeconfig, and no other, sexton is let in and recognised as USER.
 connects() {
 	local rc=0

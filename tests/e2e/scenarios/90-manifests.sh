@@ -2,6 +2,13 @@
 # The manifests, as somebody would apply them: the binary under their own ServiceAccount, with their configuration and the
 # arguments of their Deployment, does its work, uses each right that they give, and has no other.
 
+scenarios_once the_base_does_its_work_and_uses_each_right_that_it_has \
+	the_base_gives_nothing_that_is_not_needed \
+	the_namespaced_overlay_has_rights_in_its_namespaces_alone \
+	the_dry_run_overlay_explains_and_changes_nothing \
+	the_ephemeral_overlay_begins_anew_with_each_pod \
+	the_monitoring_overlay_is_the_base_and_is_taken_whole
+
 readonly ACCOUNT=system:serviceaccount:sexton:sexton
 
 # installed FOLDER [CHANGES]: manifests/FOLDER is applied, and sexton, sexton_start and their like are what runs in its Pod.
