@@ -4,7 +4,7 @@ def round($digits): if . == null then "-" else (pow(10; $digits)) as $p | (. * $
 def mb: if . == null then "-" else . / 1024 | round(1) end;
 def seconds: if . == null then "-" else . / 1000 | round(2) end;
 def row: "| " + (map(tostring) | join(" | ")) + " |";
-def table($head): ($head | row), ($head | map(if . == "" or test("^[A-Z ]*$") then "---" else "---:" end) | row), (.[] | row);
+def table($head): ($head | row), ($head | map(if . == "" or test("^[A-Z, ]*$") then "---" else "---:" end) | row), (.[] | row);
 def spread: (min | round(0)) + " to " + (max | round(0));
 
 # Least squares, a + b x, with how much of the spread it explains; and the exponent of x in the same way
@@ -58,28 +58,28 @@ def summary: drained as $d | started as $s | ((.latency // []) | map({key: .cont
 	"By medians of the runs; CPU in µs for each Job deleted; time from exec, the list included. The native controller is done with a Job when its DELETE is answered: the garbage collector, which lets it go after a deletion in the foreground, is not run.", "",
 	($d | map([.jobs, (.contender | name), (.rate | round(0)), (.rates | if length > 1 then spread else "-" end), .runs, (.first | seconds), (if .window then "-" else .all | seconds end),
 		(.cpu.own | round(0)), (.cpu.apiserver | round(0)), (.cpu.etcd | round(0)), (.cpu | add | round(0)), (.rss | mb), (.deletes | round(3)), (.others | round(3))])
-		| table(["jobs", "WHO", "deletions/s", "spread", "runs", "first (s)", "all (s)", "own CPU", "API server", "etcd", "CPU in all", "peak MB", "DELETEs/Job", "other requests/Job"]))),
+		| table(["jobs", "WHO", "deletions/s", "spread", "runs", "first (s)", "all (s)", "own CPU", "API server", "etcd", "CPU in all", "peak (MB)", "DELETEs/Job", "other requests/Job"]))),
 (select(.latency) | "", "## Finish to gone", "",
 	"The native controller deletes in the foreground, and the garbage collector (beside it, with the same limits) lets the Job go.", "",
 	([.latency[] | . as $r | (.contender | name) as $who | [$who, "gone", .jobs, .gone], (select(.gone != .answered) | [$who, "DELETE answered", .jobs, .answered])
 		| .[0:3] + [(.[3] | .p50_ms, .p90_ms, .p99_ms, .max_ms) | round(1)]] | table(["WHO", "UNTIL", "jobs", "p50 (ms)", "p90", "p99", "max"]))),
 (select(.startup) | started as $s | "", "## Start-up", "",
 	($s | map([.jobs, (.what | name), .ms, (.times | spread), .runs, times(.ms; (.jobs as $n | $s | of("curl_pages"; $n)).ms), times(.ms; (.jobs as $n | $s | of("curl_whole"; $n)).ms), (.rss | mb)])
-		| table(["jobs", "WHO", "ms", "spread", "runs", "of curl, pages", "of curl, whole", "peak MB"]))),
+		| table(["jobs", "WHO", "ms", "spread", "runs", "of curl, pages", "of curl, whole", "peak (MB)"]))),
 (select(.idle) | "", "## Idle", "",
 	(.idle | map([.jobs, (.seconds | round(0)), (.wakeups_per_second | round(2)), (.cpu_ms_per_second | round(3)), (.rss_kb | mb), (.requests | to_entries | map("\(.value) \(.key)") | join(", "))])
-		| table(["jobs", "seconds", "wake-ups/s", "CPU ms/s", "RSS MB", "REQUESTS"]))),
+		| table(["jobs", "seconds", "wake-ups/s", "CPU ms/s", "RSS (MB)", "REQUESTS"]))),
 (select(.cut) | "", "## A cut network", "",
 	(.cut | map([.jobs, .lists_before, .lists_after, .watches_after, (.requests | to_entries | map("\(.value) \(.key)") | join(", "))]) | table(["jobs", "lists before", "lists after", "watches after", "REQUESTS"]))),
 (select(.memory) | "", "## Memory, by the simulated API server over TLS", "",
-	(.memory | map([.jobs, .in_sync_ms, (.rss_kb | mb), (.peak_rss_kb | mb)]) | table(["jobs", "in sync (ms)", "RSS MB", "peak MB"]))),
+	(.memory | map([.jobs, (.rss_kb | mb), (.peak_rss_kb | mb)]) | table(["jobs", "RSS (MB)", "peak (MB)"]))),
 (drained as $d | started as $s | [
 	($d | map(select(.contender == "sexton_unlimited") | [.jobs, .all]) | growth("Drain, from exec to the last deletion"; "ms"; "ms a Job"; 1)),
 	($d | map(select(.contender == "bare") | [.jobs, (.jobs * 1000 / .rate)]) | growth("The same, bare DELETEs"; "ms"; "ms a Job"; 1)),
 	($s | map(select(.what == "sexton_new") | [.jobs, .ms]) | growth("In sync, a new register"; "ms"; "µs a Job"; 1000)),
 	($s | map(select(.what == "sexton_known") | [.jobs, .ms]) | growth("In sync, a register that knows them"; "ms"; "µs a Job"; 1000)),
 	($s | map(select(.what == "curl_pages") | [.jobs, .ms]) | growth("curl, the same pages"; "ms"; "µs a Job"; 1000)),
-	((.memory // []) | map([.jobs, .in_sync_ms]) | growth("In sync, simulated API server"; "ms"; "µs a Job"; 1000)),
+	((.memory // []) | map([.jobs, .rss_kb]) | growth("Memory once all are known, simulated API server"; "kB"; "bytes a Job"; 1024)),
 	((.memory // []) | map([.jobs, .peak_rss_kb]) | growth("Memory at most, simulated API server"; "kB"; "bytes a Job"; 1024)),
 	($d | map(select(.contender == "native_lifted") | [.jobs, .rss]) | growth("Memory at most, native"; "kB"; "bytes a Job"; 1024))]
 	| select(length > 0) | "", "## Growth", "", "Least squares, a + b × Jobs; the exponent is that of Jobs where time or memory is a power of it.", "",

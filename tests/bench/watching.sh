@@ -111,7 +111,7 @@ part_cut() {
 # Memory, and how it grows: against the simulated API server, over TLS, for it can hold more Jobs than the machine has
 # memory to list from a real one.
 memory() {
-	local dir began ms
+	local dir
 	bench_begin
 	dir=$SCENARIO_DIR
 	part_spawn kubesim "$BENCH_KUBESIM" --jobs "$1" --job-bytes 13000 --namespaces "$BENCH_NAMESPACES" --failed-percent 10 --kubeconfig-out "$E2E/kubeconfig/kubesim" \
@@ -124,13 +124,11 @@ memory() {
 		[history]
 		store = sqlite:$dir/history.db
 	C
-	began=$(now_us)
 	SEXTON_VIA=kubesim sexton_spawn run
 	wait_until 600 "sexton to be in sync" is_logged 'in sync'
-	ms=$(($(logged_ms 'in sync') - began / 1000))
 	wait_until 600 "all to be on record" all_recorded "$1"
-	jq -nc --argjson jobs "$1" --argjson ms "$ms" --argjson rss "$(rss_kb "$SEXTON_PID")" --argjson peak "$(rss_peak_kb "$SEXTON_PID")" \
-		'{jobs: $jobs, in_sync_ms: $ms, rss_kb: $rss, peak_rss_kb: $peak}' | result memory
+	jq -nc --argjson jobs "$1" --argjson rss "$(rss_kb "$SEXTON_PID")" --argjson peak "$(rss_peak_kb "$SEXTON_PID")" \
+		'{jobs: $jobs, rss_kb: $rss, peak_rss_kb: $peak}' | result memory
 	sexton_stop
 	part_stop kubesim
 	rm -r "$SCENARIO_DIR" "$E2E/kubeconfig/kubesim"
