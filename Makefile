@@ -210,7 +210,7 @@ $(BUILD)/micro: $(BUILD)/tests/bench/micro.o $(PROTOBUF:%.c=$(BUILD)/%.o) $(OBJE
 	$(CC) $(ALL_CFLAGS) $^ $(EXTRA_LDFLAGS) $(LIBS) -o $@
 
 # What the benchmarks consist of. They are to be built before anything is measured.
-bench-tools: $(BUILD)/sexton $(BUILD)/kubesim $(BUILD)/e2e-proxy $(BUILD)/bench-client $(BUILD)/micro
+bench-tools: $(BUILD)/sexton $(BUILD)/kubesim $(BUILD)/e2e-proxy $(BUILD)/bench-client $(BUILD)/micro $(BUILD)/unit
 
 BENCH ?=
 bench: packages-e2e packages-bench all ## measurements on a real kube-apiserver and etcd, beside others; BENCH=--quick takes five minutes instead of twenty
