@@ -15,6 +15,7 @@ PACKAGES_CHECK := shellcheck check clang clang-tidy clang-format cppcheck libcla
 # For the manifests; any kubectl will do.
 PACKAGES_CHECK += $(if $(shell command -v kubectl),,kubernetes-client)
 PACKAGES_E2E   := $(PACKAGES_CHECK) ca-certificates xz-utils dpkg-dev procps
+PACKAGES_BENCH := valgrind
 # yq is what turns YAML into JSON. Prometheus is unpacked, not installed: tests/monitoring/assets
 PACKAGES_MONITORING := curl jq yq
 PACKAGES_IMAGE := buildah crun mmdebstrap debian-archive-keyring ca-certificates iproute2 jq openssl
@@ -40,8 +41,8 @@ ALL_C    := $(shell find controller include tests -name '*.[ch]' 2>/dev/null)
 
 .DEFAULT_GOAL := all
 .DELETE_ON_ERROR:
-.PHONY: FORCE all help demo run check check-variant check-corpora lint coverage e2e soak torture bench fuzz sim mutants format install uninstall clean \
-	release image image-base check-image check-monitoring packages-build packages-check packages-e2e packages-image packages-monitoring
+.PHONY: FORCE all help demo run check check-variant check-corpora lint coverage e2e soak torture bench bench-tools bench-micro bench-profile fuzz sim mutants format install uninstall clean \
+	release image image-base check-image check-monitoring packages-build packages-check packages-bench packages-e2e packages-image packages-monitoring
 
 help: ## list the targets
 	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z0-9-]+):.*## (.*)/\1\t\2/' | \
@@ -69,6 +70,8 @@ packages-build:
 	$(call need_packages,$(PACKAGES_BUILD))
 packages-check:
 	$(call need_packages,$(PACKAGES_BUILD) $(PACKAGES_CHECK))
+packages-bench:
+	$(call need_packages,$(PACKAGES_BUILD) $(PACKAGES_BENCH))
 packages-e2e:
 	$(call need_packages,$(PACKAGES_BUILD) $(PACKAGES_E2E))
 packages-monitoring:
@@ -197,8 +200,27 @@ soak: packages-check ## what takes minutes: 100,000 Jobs, silent peers and faili
 	@$(MAKE) --no-print-directory -s -j$$(nproc) $(BUILD)/sexton $(BUILD)/kubesim $(SHIMS) $(BUILD)/integration
 	SEXTON_BIN=$(BUILD)/sexton KUBESIM_BIN=$(BUILD)/kubesim $(BUILD)/integration soak soak-minutes soak-bounds
 
-bench: packages-e2e all ## measurements on a real kube-apiserver and etcd
-	tests/bench/run
+$(BUILD)/bench-client: $(BUILD)/tests/bench/client.o
+	$(CC) $(ALL_CFLAGS) $^ $(EXTRA_LDFLAGS) -lssl -lcrypto -o $@
+
+$(BUILD)/micro: $(BUILD)/tests/bench/micro.o $(PROTOBUF:%.c=$(BUILD)/%.o) $(OBJECTS)
+	$(CC) $(ALL_CFLAGS) $^ $(EXTRA_LDFLAGS) $(LIBS) -o $@
+
+# What the benchmarks consist of. They are to be built before anything is measured.
+bench-tools: $(BUILD)/sexton $(BUILD)/kubesim $(BUILD)/e2e-proxy $(BUILD)/bench-client $(BUILD)/micro $(BUILD)/unit
+
+BENCH ?=
+bench: packages-e2e packages-bench all ## measurements on a real kube-apiserver and etcd, beside others; BENCH=--quick takes five minutes instead of twenty
+	@$(MAKE) --no-print-directory -s -j$$(nproc) bench-tools
+	@tests/bench/run $(BENCH)
+
+bench-micro: packages-check packages-bench ## each part by itself: how much a second, and how many instructions, compared with the last ones
+	@$(MAKE) --no-print-directory -s -j$$(nproc) $(BUILD)/micro
+	@tests/bench/micro $(BUILD)/micro
+
+bench-profile: packages-check packages-bench ## where the instructions of a list and of a drain go
+	@$(MAKE) --no-print-directory -s -j$$(nproc) bench-tools
+	@tests/bench/profile
 
 S ?= 2000
 torture: packages-check ## fail the allocations of each path and scenario one by one: all, where there are not many more than S=2000

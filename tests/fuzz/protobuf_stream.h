@@ -109,7 +109,7 @@ static void check_same(const struct seen *a, const struct seen *b) {
 
 static int check_stream(enum protostream_mode mode, const uint8_t *data, size_t size) {
     /* Never NULL, and what has no end is read past it. */
-    char *text = malloc(size ? size : 1);
+    char *text = calloc(1, size ? size : 1);
     ensure(text);
     if (size)
         memcpy(text, data, size);
