@@ -11,7 +11,7 @@ DESTDIR ?=
 # Debian 12's names. Build: what the program needs; check: what its tests and checks need besides.
 PACKAGES_BUILD := gcc libc6-dev pkg-config libcurl4-openssl-dev libssl-dev libjansson-dev libev-dev libinih-dev \
 	libsqlite3-dev libyaml-dev uthash-dev libmicrohttpd-dev
-PACKAGES_CHECK := shellcheck libnghttp2-dev check clang clang-tidy clang-format cppcheck libclang-rt-14-dev openssl curl jq sqlite3
+PACKAGES_CHECK := shellcheck check clang clang-tidy clang-format cppcheck libclang-rt-14-dev openssl curl jq sqlite3
 # For the manifests; any kubectl will do.
 PACKAGES_CHECK += $(if $(shell command -v kubectl),,kubernetes-client)
 PACKAGES_E2E   := $(PACKAGES_CHECK) ca-certificates xz-utils dpkg-dev procps
@@ -29,7 +29,7 @@ SIM_LIBS := -lmicrohttpd -ljansson -lpthread
 SOURCES  := $(sort $(wildcard controller/*/*.c))
 OBJECTS  := $(SOURCES:%.c=$(BUILD)/%.o)
 SIM      := $(sort $(wildcard tests/kubesim/sim_*.c))
-PROTOBUF := tests/protobuf/schema.c tests/protobuf/encode.c
+PROTOBUF := tests/protobuf/schema.c tests/protobuf/encode.c tests/protobuf/decode.c
 TELL     := tests/protobuf/tell.c
 UNIT     := $(sort $(wildcard tests/unit/*.c))
 SCENARIOS := $(sort $(wildcard tests/scenarios/*.c))
@@ -96,9 +96,6 @@ $(BUILD)/sexton: $(BUILD)/controller/main.o $(OBJECTS)
 $(BUILD)/kubesim: $(SIM:%.c=$(BUILD)/%.o) $(PROTOBUF:%.c=$(BUILD)/%.o)
 	$(CC) $(ALL_CFLAGS) $^ $(EXTRA_LDFLAGS) $(SIM_LIBS) -o $@
 
-$(BUILD)/h2front: $(BUILD)/tests/kubesim/h2front.o
-	$(CC) $(ALL_CFLAGS) $^ $(EXTRA_LDFLAGS) -lnghttp2 -lssl -lcrypto -lcurl -lpthread -o $@
-
 # JSON as a real API server's protobuf.
 $(BUILD)/proto-encode: $(BUILD)/tests/protobuf/convert.o $(PROTOBUF:%.c=$(BUILD)/%.o)
 	$(CC) $(ALL_CFLAGS) $^ $(EXTRA_LDFLAGS) -ljansson -o $@
@@ -118,7 +115,7 @@ $(BUILD)/torture-scenarios: $(BUILD)/tests/torture/scenarios.o $(BUILD)/tests/to
 		$(filter-out $(SCENARIO_FAKES:%=$(BUILD)/%),$(OBJECTS))
 	$(CC) $(ALL_CFLAGS) -rdynamic $^ $(EXTRA_LDFLAGS) $(filter-out -lev -lcurl,$(LIBS)) $$(pkg-config --libs check) -o $@
 
-$(BUILD)/torture: $(BUILD)/tests/torture/main.o $(BUILD)/tests/torture/paths.o $(BUILD)/tests/torture/alloc.o $(OBJECTS)
+$(BUILD)/torture: $(BUILD)/tests/torture/main.o $(BUILD)/tests/torture/paths.o $(BUILD)/tests/torture/alloc.o $(TELL:%.c=$(BUILD)/%.o) $(OBJECTS)
 	$(CC) $(ALL_CFLAGS) -rdynamic $^ $(EXTRA_LDFLAGS) $(LIBS) -o $@
 
 # The same three, but for machines of which there are several.
@@ -182,7 +179,7 @@ check: packages-check ## build with gcc and clang, lint, and pass the tests; und
 	@tests/check "$(MAKE)"
 
 # What one tree of objects is tested with.
-check-variant: $(BUILD)/sexton $(BUILD)/kubesim $(BUILD)/h2front $(SHIMS) $(BUILD)/unit $(if $(SCENARIOS),$(BUILD)/scenarios) \
+check-variant: $(BUILD)/sexton $(BUILD)/kubesim $(SHIMS) $(BUILD)/unit $(if $(SCENARIOS),$(BUILD)/scenarios) \
 		$(if $(INTEGRATION),$(BUILD)/integration) $(FUZZ:%=$(BUILD)/replay-%)
 
 check-corpora: $(FUZZ:%=$(BUILD)/replay-%)

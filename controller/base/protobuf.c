@@ -16,6 +16,7 @@ struct level {
     const struct protobuf_message *message;
     uint64_t end;  /* offset at which it ends */
     uint32_t seen; /* fields, by their place in the table */
+    unsigned at;   /* in the table: writers go through it in order */
     unsigned id;
 };
 
@@ -79,8 +80,9 @@ void protobuf_begin(struct protobuf_reader *r, const struct protobuf_message *me
 
 /* The next bytes of a number: 1 when it is whole, 0 when more must come. */
 static int take_varint(struct protobuf_reader *r, const char **at, const char *end, uint64_t *ret, struct error *err) {
+    uint64_t limit = top(r)->end;
     while (*at < end) {
-        if (r->offset == top(r)->end)
+        if (r->offset == limit)
             return broken(r, "a number goes past the end of its message", err);
         unsigned char byte = (unsigned char)*(*at)++;
         r->offset++;
@@ -98,12 +100,14 @@ static int take_varint(struct protobuf_reader *r, const char **at, const char *e
     return 0;
 }
 
-static const struct protobuf_field *find_field(const struct protobuf_message *message, uint64_t number) {
-    for (size_t i = 0; i < message->n_fields && message->fields[i].number <= number; i++) {
-        if (message->fields[i].number == number)
-            return &message->fields[i];
-    }
-    return NULL;
+static const struct protobuf_field *find_field(struct level *level, uint64_t number) {
+    const struct protobuf_message *message = level->message;
+    if (level->at > 0 && message->fields[level->at - 1].number >= number)
+        level->at = 0;
+    while (level->at < message->n_fields && message->fields[level->at].number < number)
+        level->at++;
+    const struct protobuf_field *field = message->fields + level->at;
+    return level->at < message->n_fields && field->number == number ? field : NULL;
 }
 
 static int note_seen(struct protobuf_reader *r, struct error *err) {
@@ -119,7 +123,7 @@ static int start_field(struct protobuf_reader *r, uint64_t tag, struct error *er
     enum wire_type type = tag & 7;
     if (number == 0 || number > FIELD_NUMBER_MAX)
         return broken(r, "a field whose number is none", err);
-    r->field = find_field(top(r)->message, number);
+    r->field = find_field(top(r), number);
     if (r->field && type != (r->field->kind == PROTOBUF_NUMBER ? WIRE_VARINT : WIRE_LENGTH))
         return broken(r, "a field of another type than it should have", err);
     switch (type) {
@@ -243,23 +247,37 @@ static bool ends_here(const struct protobuf_reader *r) {
     return r->state == AT_TAG && r->shift == 0 && r->depth > 0 && r->levels[r->depth - 1].end == r->offset;
 }
 
+/* Whether nothing that is still to come of this message is wanted. */
+static bool has_all(const struct level *level) {
+    return level->message->once && level->seen == (UINT32_C(1) << level->message->n_fields) - 1;
+}
+
+/* A tag, a number or a length. */
+static int take_number(struct protobuf_reader *r, const char **at, const char *end, struct error *err) {
+    uint64_t value = 0;
+    int result = take_varint(r, at, end, &value, err);
+    if (result <= 0)
+        return result;
+    return r->state == AT_NUMBER   ? tell_number(r, value, err)
+           : r->state == AT_LENGTH ? start_value(r, value, err)
+                                   : start_field(r, value, err);
+}
+
 static int take(struct protobuf_reader *r, const char **at, const char *end, struct error *err) {
-    uint64_t value;
-    int result;
     switch (r->state) {
     case AT_TAG:
         if (ends_here(r))
             return close_message(r, err);
         if (r->depth == 0)
             return broken(r, "something follows its end", err);
-        result = take_varint(r, at, end, &value, err);
-        return result > 0 ? start_field(r, value, err) : result;
+        if (has_all(top(r)) && r->shift == 0) {
+            skip(r, top(r)->end - r->offset);
+            return 0;
+        }
+        return take_number(r, at, end, err);
     case AT_NUMBER:
-        result = take_varint(r, at, end, &value, err);
-        return result > 0 ? tell_number(r, value, err) : result;
     case AT_LENGTH:
-        result = take_varint(r, at, end, &value, err);
-        return result > 0 ? start_value(r, value, err) : result;
+        return take_number(r, at, end, err);
     case IN_TEXT:
         return take_text(r, at, end, err);
     case SKIPPING:

@@ -114,6 +114,18 @@ void text_add_escaped(struct strbuf *buf, const char *text, size_t max) {
     }
 }
 
+const char *text_from_number(uint64_t number, char buf[TEXT_NUMBER_MAX]) {
+    char digits[TEXT_NUMBER_MAX];
+    int n = 0;
+    do
+        digits[n++] = (char)('0' + number % 10);
+    while ((number /= 10) > 0);
+    for (int i = 0; i < n; i++)
+        buf[i] = digits[n - 1 - i];
+    buf[n] = '\0';
+    return buf;
+}
+
 size_t text_width(const char *text) {
     size_t width = 0;
     for (; *text; text++)

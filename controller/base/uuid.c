@@ -29,15 +29,15 @@ bool uuid_parse(const char *text, uint64_t ret[2]) {
 }
 
 const char *uuid_format(const uint64_t uuid[2], char buf[UUID_TEXT_MAX]) {
-    int digits = 0;
-    for (int at = 0; at < UUID_TEXT_MAX - 1; at++) {
-        if (is_dash(at)) {
-            buf[at] = '-';
-            continue;
-        }
-        buf[at] = "0123456789abcdef"[uuid[digits / 16] >> (60 - digits % 16 * 4) & 15];
-        digits++;
+    /* Where each byte's two digits stand. Jobs are looked at often. */
+    static const unsigned char places[16] = {0, 2, 4, 6, 9, 11, 14, 16, 19, 21, 24, 26, 28, 30, 32, 34};
+    static const char digits[] = "0123456789abcdef";
+    for (int i = 0; i < 16; i++) {
+        unsigned byte = uuid[i / 8] >> (56 - i % 8 * 8) & 255;
+        buf[places[i]] = digits[byte >> 4];
+        buf[places[i] + 1] = digits[byte & 15];
     }
+    buf[8] = buf[13] = buf[18] = buf[23] = '-';
     buf[UUID_TEXT_MAX - 1] = '\0';
     return buf;
 }

@@ -18,10 +18,10 @@
 #define CONTENT_MAX ((1u << 20) + 1) /* a configuration has less, and more is refused whatever it is */
 #define READS_MAX 64                 /* of the descriptor in one turn: others have theirs */
 
-/* Names that come and go, and writing to files. */
-#define EVENTS \
-    (IN_CREATE | IN_DELETE | IN_MOVED_FROM | IN_MOVED_TO | IN_MODIFY | IN_CLOSE_WRITE | IN_ATTRIB | IN_DELETE_SELF | \
-            IN_MOVE_SELF | IN_ONLYDIR)
+/* Names that come and go in a folder, and writing to a file. The latter of the file alone: a register in the same
+ * folder is written to all the time. */
+#define EVENTS_OF_NAMES \
+    (IN_CREATE | IN_DELETE | IN_MOVED_FROM | IN_MOVED_TO | IN_DELETE_SELF | IN_MOVE_SELF | IN_ONLYDIR)
 #define EVENTS_OF_CONTENT (IN_MODIFY | IN_CLOSE_WRITE | IN_ATTRIB)
 
 struct content {
@@ -36,7 +36,8 @@ struct config_watch {
     int fd; /* inotify's; -1: there is none */
     struct loop_reader *reader;
     struct loop_timer *settle, *poll;
-    int folder, target; /* watch descriptors: where the name is, and where the links lead; -1: none */
+    int folder, target, file; /* watch descriptors: where the name is, and where the links lead, and what is there;
+                               * -1: none */
     char target_name[NAME_MAX + 1];
     bool writing; /* somebody has written, and not closed it yet */
     int64_t writing_since_mono;
@@ -90,19 +91,28 @@ static void content_swap(struct content *a, struct content *b) {
 
 /* ---- inotify ---- */
 
+static void watch_file(struct config_watch *w) {
+    int before = w->file;
+    w->file = inotify_add_watch(w->fd, w->path, EVENTS_OF_CONTENT);
+    if (before >= 0 && before != w->file)
+        inotify_rm_watch(w->fd, before); /* may be gone with its file already */
+}
+
+/* Of a file that is not there, or not to be read, the folder tells all. */
 static int watch_folder(struct config_watch *w, const char *path) {
     char copy[PATH_MAX];
     if (snprintf(copy, sizeof copy, "%s", path) >= (int)sizeof copy)
         return -1;
-    return inotify_add_watch(w->fd, dirname(copy), EVENTS);
+    return inotify_add_watch(w->fd, dirname(copy), EVENTS_OF_NAMES | (w->file < 0 ? EVENTS_OF_CONTENT : 0));
 }
 
-/* Once more each time: the folders may be others by now. For the same folder the same descriptor comes back. 0, or why
- * not. */
-static int watch_folders(struct config_watch *w) {
+/* Once more each time: file and folders may be others by now. For the same one the same descriptor comes back. 0, or
+ * why not. */
+static int watch_all(struct config_watch *w) {
     char target[PATH_MAX];
     if (w->fd < 0)
         return 0;
+    watch_file(w);
     w->folder = watch_folder(w, w->path);
     int why = w->folder < 0 ? errno : 0, before = w->target;
     /* A link that leads nowhere keeps what it led to: there it may come back. */
@@ -123,10 +133,13 @@ static void look_soon(struct config_watch *w) {
 
 static void take_event(struct config_watch *w, const struct inotify_event *event) {
     const char *name = event->len ? event->name : "";
-    bool ours = (event->wd == w->folder && strcmp(name, name_of(w->path)) == 0) ||
-                (event->wd == w->target && strcmp(name, w->target_name) == 0);
+    bool named = (event->wd == w->folder && strcmp(name, name_of(w->path)) == 0) ||
+                 (event->wd == w->target && strcmp(name, w->target_name) == 0);
+    bool ours = named || event->wd == w->file;
     if (!ours && (event->mask & (EVENTS_OF_CONTENT | IN_IGNORED)))
-        return; /* other files in the folder may be written to all the time */
+        return;
+    if (named && (event->mask & (IN_CREATE | IN_MOVED_TO)))
+        watch_file(w); /* at once: it may still be written to */
     if (ours && (event->mask & IN_MODIFY) && !w->writing) {
         w->writing = true;
         w->writing_since_mono = clock_mono_ms();
@@ -151,7 +164,7 @@ static void on_readable(void *arg, int fd) {
 
 static void start_inotify(struct config_watch *w) {
     w->fd = inotify_init1(IN_NONBLOCK | IN_CLOEXEC);
-    int why = w->fd < 0 ? errno : watch_folders(w);
+    int why = w->fd < 0 ? errno : watch_all(w);
     if (why == 0 && (w->reader = loop_reader_create(w->loop, w->fd, on_readable, w, &w->failure)))
         return;
     char text[128];
@@ -167,7 +180,7 @@ static void start_inotify(struct config_watch *w) {
 static void look(struct config_watch *w) {
     struct content now;
     content_init(&now);
-    watch_folders(w); /* first: what changes after the look is an event */
+    watch_all(w); /* first: what changes after the look is an event */
     content_read(&now, w->path);
     bool changed = false;
     if (content_equal(&now, &w->seen)) {
@@ -219,7 +232,7 @@ struct config_watch *config_watch_create(
         error_nomem(err);
         return NULL;
     }
-    *w = (struct config_watch){.loop = loop, .handler = *handler, .fd = -1, .folder = -1, .target = -1};
+    *w = (struct config_watch){.loop = loop, .handler = *handler, .fd = -1, .folder = -1, .target = -1, .file = -1};
     content_init(&w->seen);
     content_init(&w->candidate);
     if (!(w->settle = loop_timer_create(loop, on_settled, w, err)) ||

@@ -445,7 +445,7 @@ static struct health_feed tell_of(const struct feed *feed, int64_t for_ms) {
 void feeds_config_changed(struct feeds *f) {
     for (size_t i = 0; f->client && i < f->n_sources; i++) {
         struct reflector *reflector = f->sources[i].feeds[KIND_JOBS].reflector;
-        if (reflector_set_codec(reflector, codec_of_jobs(f)))
+        if (reflector && reflector_set_codec(reflector, codec_of_jobs(f)))
             reflector_relist(reflector);
     }
 }

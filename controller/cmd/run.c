@@ -15,7 +15,7 @@
 #include "cmd/reload.h"
 #include "serve/server.h"
 
-#define GIVE_BACK_FIRST_MS 25    /* after the start, then after twice as long each time */
+#define GIVE_BACK_FIRST_MS 25     /* after the start, then after twice as long each time */
 #define GIVE_BACK_LAST_MS 3600000 /* and so on, for a millisecond */
 
 struct run_command {

@@ -85,7 +85,9 @@ MESSAGE(owner_message, TEXT(1, ID_OWNER_KIND), TEXT(3, ID_OWNER_NAME), TEXT(4, I
 MESSAGE(metadata_message, TEXT(1, ID_NAME), TEXT(3, ID_NAMESPACE), TEXT(5, ID_UID), TEXT(6, ID_VERSION),
         ONE(8, ID_CREATED, time_message), ONE(9, ID_DELETED, time_message), MANY(11, ID_LABEL, pair_message),
         MANY(12, ID_ANNOTATION, pair_message), MANY(13, ID_OWNER, owner_message), TEXTS(14, ID_FINALIZER));
-MESSAGE(container_message, TEXT(2, ID_IMAGE));
+/* What follows the image may be thousands of variables. */
+static const struct protobuf_field container_fields[] = {TEXT(2, ID_IMAGE)};
+static const struct protobuf_message container_message = {.fields = container_fields, .n_fields = 1, .once = true};
 MESSAGE(pod_spec_message, MANY(2, ID_CONTAINER, container_message), MANY(20, ID_INIT_CONTAINER, container_message));
 MESSAGE(template_message, ONE(2, ID_POD_SPEC, pod_spec_message));
 MESSAGE(spec_message, NUMBER(1, ID_PARALLELISM), NUMBER(2, ID_COMPLETIONS), ONE(6, ID_TEMPLATE, template_message),
@@ -357,7 +359,7 @@ static void take_metadata_text(struct builder *b, enum id id, struct job_text te
 
 static int on_text(void *builder, unsigned id, const char *data, size_t len, struct error *err) {
     struct builder *b = builder;
-    struct job_text text;
+    struct job_text text = {"", 0};
     if (keep_text(b, data, len, &text, err) < 0)
         return -1;
     switch ((enum id)id) {

@@ -53,18 +53,28 @@ void reconcile_tell_durable(const struct reconcile *r, const struct history_requ
 
 /* ---- what goes to the register ---- */
 
-uint64_t reconcile_mark_of_text(const char *text) {
-    uint64_t hash = 14695981039346656037u;
+#define MARK_FIRST 14695981039346656037u
+
+static uint64_t mark_add(uint64_t mark, uint64_t number) {
+    return (mark ^ number) * 1099511628211u;
+}
+
+static uint64_t mark_add_text(uint64_t mark, const char *text) {
     for (; *text; text++)
-        hash = (hash ^ (unsigned char)*text) * 1099511628211u;
-    return hash ? hash : 1;
+        mark = mark_add(mark, (unsigned char)*text);
+    return mark;
+}
+
+uint64_t reconcile_mark_of_text(const char *text) {
+    uint64_t mark = mark_add_text(MARK_FIRST, text);
+    return mark ? mark : 1;
 }
 
 static uint64_t mark_of(const struct run_policy *policy) {
-    char text[256];
-    snprintf(text, sizeof text, "%d %lld %lld %s %s", policy->state, (long long)policy->ttl_ms,
-            (long long)policy->due_at_ms, policy->rule, policy->source);
-    return reconcile_mark_of_text(text);
+    uint64_t mark = mark_add(mark_add(MARK_FIRST, policy->state), (uint64_t)policy->ttl_ms);
+    mark = mark_add_text(mark_add(mark, (uint64_t)policy->due_at_ms), policy->rule);
+    mark = mark_add_text(mark_add(mark, ' '), policy->source);
+    return mark ? mark : 1;
 }
 
 bool reconcile_submit(struct reconcile *r, enum history_op op, const struct store_entry *entry, struct run *run,

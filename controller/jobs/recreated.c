@@ -1,7 +1,6 @@
 #include "jobs/recreated.h"
 
 #include <stdbool.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -12,8 +11,13 @@
 
 /* Returns its length, 0 when there can be no such name. */
 static size_t key_of(const char *namespace, const char *name, char key[KEY_MAX]) {
-    int len = snprintf(key, KEY_MAX, "%s/%s", namespace, name);
-    return len > 0 && len < KEY_MAX ? (size_t)len : 0;
+    size_t before = strlen(namespace), after = strlen(name);
+    if (before + after + 2 > KEY_MAX)
+        return 0;
+    memcpy(key, namespace, before);
+    key[before] = '/';
+    memcpy(key + before + 1, name, after + 1);
+    return before + 1 + after;
 }
 
 static struct recreated_name *find(const struct recreated *table, const char *key, size_t len) {

@@ -1,11 +1,10 @@
 #include "jobs/store_pack.h"
 
 #include <assert.h>
-#include <inttypes.h>
-#include <stdio.h>
 #include <string.h>
 
 #include "base/clock.h"
+#include "base/text.h"
 #include "base/uuid.h"
 
 #define TEXTS 10 /* that an extra can have; an owner has 4 */
@@ -302,8 +301,7 @@ const struct job *store_job(const struct store_entry *entry, struct store_view *
     for (int i = 0; i < TIMES; i++)
         *times[i] = packed->times_s[i] ? packed->times_s[i] * 1000LL : TIME_NONE;
     if (packed->resource_version) {
-        snprintf(view->resource_version, sizeof view->resource_version, "%" PRIu64, packed->resource_version);
-        job->resource_version = view->resource_version;
+        job->resource_version = text_from_number(packed->resource_version, view->resource_version);
     }
     if (packed->owner)
         unpack_owner(packed->owner, view);

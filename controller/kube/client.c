@@ -250,6 +250,8 @@ static enum error_kind read_json(const struct client_call *call, struct client_a
 static enum error_kind read_protobuf(
         const struct client_call *call, struct client_answer *answer, struct words *words) {
     struct error why = {0};
+    if (answer->status / 100 == 2)
+        return ERROR_NONE;
     if (protostream_read_status(
                 strbuf_text(&call->collected), call->collected.len, &words->reason, &words->message, &why) == 0) {
         answer->reason = words->reason.len ? strbuf_text(&words->reason) : NULL;

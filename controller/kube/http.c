@@ -514,7 +514,7 @@ static int set_up(struct http_transfer *t, const struct http_request *request, s
         set_option(t, CURLOPT_BUFFERSIZE, (long)SMALL_ANSWER);
     }
     set_option(t, CURLOPT_CUSTOMREQUEST, t->method);
-    /* Measured: an API server spends a sixth more on a DELETE that comes by HTTP/2. */
+    /* An API server spends more on a DELETE that comes by HTTP/2; measured with 1.20, a sixth. */
     set_option(t, CURLOPT_HTTP_VERSION, (long)CURL_HTTP_VERSION_1_1);
     set_option(t, CURLOPT_NOSIGNAL, 1L);
     /* Do not wait for a name resolver's thread when a transfer is given up: that would hold up the loop. */

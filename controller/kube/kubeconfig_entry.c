@@ -402,7 +402,7 @@ static int take_cluster_info(const struct tree_place *place, const struct tree_n
     }
     strbuf_add_char(&json, '}');
     free(ca);
-    bool nomem = strbuf_failed(&json) && json.len < KUBE_CLUSTER_INFO_MAX / 2;
+    bool nomem = json.no_memory;
     config->cluster_info = strbuf_take(&json);
     strbuf_finish(&json);
     if (config->cluster_info)

@@ -38,6 +38,8 @@ struct protobuf_message {
     size_t n_fields;
     const char *magic; /* what stands before its first field; NULL: nothing */
     size_t magic_len;
+    bool once; /* the first of each field is all that is wanted: when all have come, the rest is skipped unread. Not of
+                * one that ends with the stream */
 };
 
 /* Each returns 0, or what protobuf_push is to return: then it says why. */

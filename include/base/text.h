@@ -5,6 +5,7 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 
 #include "base/strbuf.h"
 
@@ -19,6 +20,10 @@ void text_add_repaired(struct strbuf *buf, const char *text, size_t len);
  * can make a terminal show a lie) written as \n, \t, \xNN or \uNNNN, a backslash as \\, and bytes that are not UTF-8 as
  * \xNN. At most max characters are shown, then "...": TEXT_ALL for no cut. */
 void text_add_escaped(struct strbuf *buf, const char *text, size_t max);
+
+/* In decimal. Returns buf. */
+#define TEXT_NUMBER_MAX 21 /* 20 digits and NUL */
+const char *text_from_number(uint64_t number, char buf[TEXT_NUMBER_MAX]);
 
 /* Columns on a terminal, as far as counting code points tells. */
 size_t text_width(const char *text);

@@ -52,7 +52,6 @@ static const struct {
         {"broken", suite_broken, 2, false},
         {"silent", suite_silent, 2, false},
         {"protobuf", suite_protobuf, 2, false},
-        {"http2", suite_http2, 2, false},
         {"store", suite_store, 3, false},
         {"live", suite_live, 3, false},
         {"waiting", suite_waiting, 3, false},

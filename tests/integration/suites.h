@@ -9,15 +9,14 @@
 #include "harness.h"
 #include "sexton.h"
 
-Suite *suite_policy(void);   /* what goes, when, and what stays */
-Suite *suite_events(void);   /* what people are told by Kubernetes Events */
-Suite *suite_guards(void);   /* Jobs that others look after, and names that come back */
-Suite *suite_changes(void);  /* Jobs, Namespaces and people that change their minds */
-Suite *suite_faults(void);   /* requests that go wrong */
-Suite *suite_broken(void);   /* answers that break off, or are rubbish */
-Suite *suite_protobuf(void); /* the same in protobuf, and servers that speak it or do not */
-Suite *suite_silent(void);   /* answers that crawl, or never come */
-Suite *suite_http2(void);
+Suite *suite_policy(void);          /* what goes, when, and what stays */
+Suite *suite_events(void);          /* what people are told by Kubernetes Events */
+Suite *suite_guards(void);          /* Jobs that others look after, and names that come back */
+Suite *suite_changes(void);         /* Jobs, Namespaces and people that change their minds */
+Suite *suite_faults(void);          /* requests that go wrong */
+Suite *suite_broken(void);          /* answers that break off, or are rubbish */
+Suite *suite_protobuf(void);        /* the same in protobuf, and servers that speak it or do not */
+Suite *suite_silent(void);          /* answers that crawl, or never come */
 Suite *suite_watching(void);        /* lists and watches that go wrong */
 Suite *suite_listed(void);          /* a list of Namespaces, and no rights beyond them */
 Suite *suite_process(void);         /* signals and restarts */

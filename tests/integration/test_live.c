@@ -4,6 +4,7 @@
 #include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -160,6 +161,36 @@ START_TEST(a_file_that_is_being_written_is_not_taken_before_it_is_closed) {
 }
 END_TEST
 
+/* Of the loop's thread. */
+static int64_t wake_ups(const struct process *process) {
+    static const char *const key = "\nvoluntary_ctxt_switches:";
+    const char *at = strstr(read_file(format("/proc/%d/status", process_id(process))), key);
+    return at ? strtoll(at + strlen(key), NULL, 10) : -1;
+}
+
+/* The register may be one of them. */
+START_TEST(writing_to_other_files_in_its_folder_is_no_work_and_a_change_is_seen_all_the_same) {
+    const int writes = 2000;
+    sim_start(NULL);
+    const char *config = write_file("own.ini", text_with("24h")), *other = write_file("other", "");
+    struct process *controller = start_with(config);
+    int fd = open(other, O_WRONLY);
+    expect(fd >= 0, "%s", other);
+    int64_t before = wake_ups(controller);
+    expect(before > 0, "its status does not say");
+    for (int i = 0; i < writes; i++) {
+        expect(pwrite(fd, "x", 1, 0) == 1, "cannot write");
+        let_others_run(1000);
+    }
+    close(fd);
+    int64_t woken = wake_ups(controller) - before;
+    expect(woken < writes / 4, "woken %d times", (int)woken);
+    write_file("own.ini", text_with("25h"));
+    wait_until(times_logged(controller, AGAIN) == 1);
+    controller_stop(controller);
+}
+END_TEST
+
 START_TEST(a_file_that_becomes_empty_is_refused) {
     sim_start(NULL);
     const char *config = write_file("own.ini", text_with("24h"));
@@ -238,6 +269,7 @@ Suite *suite_live(void) {
             an_editors_rename_and_writing_in_place_are_seen,
             a_file_behind_a_link_to_another_folder_is_seen,
             a_file_that_is_being_written_is_not_taken_before_it_is_closed,
+            writing_to_other_files_in_its_folder_is_no_work_and_a_change_is_seen_all_the_same,
             a_file_that_becomes_empty_is_refused,
             a_file_that_is_gone_for_a_moment_is_no_error_and_for_long_is_refused,
             what_waits_for_a_restart_is_said_once_and_taken_back_when_it_is,

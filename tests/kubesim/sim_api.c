@@ -1,8 +1,9 @@
 #include "sim_api.h"
 
-#include "sim_proto.h"
 #include "sim_util.h"
 #include "sim_verbs.h"
+
+#include "../protobuf/decode.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -86,7 +87,7 @@ json_t *sim_body_parse(struct sim_request *req, struct sim_reply *reply) {
         return NULL;
     }
     if (sim_request_has_type(req, "application/vnd.kubernetes.protobuf")) {
-        body = sim_proto_decode(req->body, req->body_length);
+        body = proto_decode_object(req->body, req->body_length);
         if (!body)
             sim_reply_error(reply, 415, NULL, json_object(),
                     "the body of the request was in an unknown format - accepted "

@@ -8,6 +8,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+enum { TEXTS_MAX = 9 };
+
 bool sim_encode_applies(const struct sim_reply *reply, const struct sim_resource *res) {
     return reply->protobuf && res->id == SIM_JOBS;
 }
@@ -28,14 +30,62 @@ bool sim_encode_json(struct sim_reply *reply, const json_t *json) {
     return true;
 }
 
+/* Behind an object that begins here. Its text is JSON, and so it ends. */
+static const char *object_end(const char *at) {
+    int depth = 0;
+
+    do {
+        if (*at == '"') {
+            while (*++at != '"')
+                at += *at == '\\';
+        }
+        depth += *at == '{';
+        depth -= *at == '}';
+        at++;
+    } while (depth > 0);
+    return at;
+}
+
+/*
+ * The version as a tree. Most of a Job's text is in managedFields, and goes into protobuf as it stands: it is not
+ * parsed, but left to the encoder as texts, each with its number in its place.
+ */
+static json_t *version_tree(const struct sim_version *version, struct proto_text *texts, size_t *count) {
+    static const char mark[] = "\"fieldsV1\":{";
+    const char *from = version->text;
+    const char *at;
+    char *text = sim_alloc(version->length + 1);
+    size_t length = 0;
+    json_t *tree;
+
+    while (*count < TEXTS_MAX && (at = strstr(from, mark))) {
+        struct proto_text *raw = &texts[*count];
+
+        at += sizeof(mark) - 2;
+        *raw = (struct proto_text){at, (size_t)(object_end(at) - at)};
+        memcpy(text + length, from, (size_t)(at - from));
+        length += (size_t)(at - from);
+        text[length++] = (char)('0' + (*count)++);
+        from = at + raw->length;
+    }
+    memcpy(text + length, from, (size_t)(version->text + version->length - from));
+    length += (size_t)(version->text + version->length - from);
+    tree = json_loadb(text, length, JSON_ALLOW_NUL, NULL);
+    if (!tree)
+        abort();
+    free(text);
+    return tree;
+}
+
 /* Its bytes are in version->proto from now on. A Status otherwise, which is new. */
 static json_t *version_encode(const struct sim_resource *res, struct sim_version *version) {
-    struct proto_encoder enc = {0};
+    struct proto_text texts[TEXTS_MAX];
+    struct proto_encoder enc = {.texts = texts};
     json_t *status = NULL;
 
     if (version->proto)
         return NULL;
-    json_t *object = sim_version_object(version);
+    json_t *object = version_tree(version, texts, &enc.text_count);
 
     version->proto = proto_encode_message(&enc, res->kind, object, &version->proto_length);
     if (!version->proto) {

@@ -181,12 +181,20 @@ static bool write_int_or_string(struct writer *w, unsigned number, const json_t 
 
 static bool write_raw_json(struct writer *w, unsigned number, const json_t *value) {
     size_t from = w->length;
-    char *text = json_dumps(value, JSON_COMPACT | JSON_ENCODE_ANY);
+    json_int_t index = json_integer_value(value);
 
-    if (!text)
-        abort();
-    write_text(w, 1, text);
-    free(text);
+    if (json_is_integer(value)) {
+        if (index < 0 || (size_t)index >= w->enc->text_count)
+            return false;
+        write_bytes(w, 1, w->enc->texts[index].data, w->enc->texts[index].length);
+    } else {
+        char *text = json_dumps(value, JSON_COMPACT | JSON_ENCODE_ANY);
+
+        if (!text)
+            abort();
+        write_text(w, 1, text);
+        free(text);
+    }
     write_head(w, number, from);
     return true;
 }

@@ -1,9 +1,9 @@
 /*
  * encode: JSON as the bytes that a kube-apiserver sends for application/vnd.kubernetes.protobuf.
  *
- * An encoder is plain data, zero but for server; it belongs to one thread. What JSON can say and protobuf cannot (a
- * number where text belongs, a key that no Go type has, a time with a fraction ...) is refused, and why says so: a test
- * that is about such things is one about JSON. Aborts when memory is out.
+ * An encoder is plain data, zero but for server and texts; it belongs to one thread. What JSON can say and protobuf
+ * cannot (a number where text belongs, a key that no Go type has, a time with a fraction ...) is refused, and why says
+ * so: a test that is about such things is one about JSON. Aborts when memory is out.
  */
 #ifndef TESTS_PROTOBUF_ENCODE_H
 #define TESTS_PROTOBUF_ENCODE_H
@@ -25,8 +25,16 @@ enum proto_server {
 
 enum { PROTO_WHY_SIZE = 200 };
 
+/* A piece of JSON that goes out as it is. */
+struct proto_text {
+    const char *data;
+    size_t length;
+};
+
 struct proto_encoder {
     enum proto_server server;
+    const struct proto_text *texts; /* where fieldsV1 is a number, it stands for the text of that index */
+    size_t text_count;
     char why[PROTO_WHY_SIZE]; /* of the last refusal, such as "spec.parallelism: cannot be said in protobuf" */
 };
 

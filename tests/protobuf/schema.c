@@ -264,10 +264,31 @@ static const struct proto_field status[] = {MESSAGE(1, "metadata", ALWAYS, list_
         MESSAGE(5, "details", POINTER, status_details), FIELD(6, "code", INT32, ALWAYS), TYPE("kind"),
         TYPE("apiVersion"), {0}};
 
+static const struct proto_field namespace_spec[] = {FIELD(1, "finalizers", STRING, LIST), {0}};
+static const struct proto_field namespace_status[] = {FIELD(1, "phase", STRING, ALWAYS), {0}};
+static const struct proto_field namespace_object[] = {MESSAGE(1, "metadata", ALWAYS, object_meta),
+        MESSAGE(2, "spec", ALWAYS, namespace_spec), MESSAGE(3, "status", ALWAYS, namespace_status), TYPE("kind"),
+        TYPE("apiVersion"), {0}};
+static const struct proto_field resource_attributes[] = {FIELD(1, "namespace", STRING, ALWAYS),
+        FIELD(2, "verb", STRING, ALWAYS), FIELD(3, "group", STRING, ALWAYS), FIELD(4, "version", STRING, ALWAYS),
+        FIELD(5, "resource", STRING, ALWAYS), FIELD(6, "subresource", STRING, ALWAYS), FIELD(7, "name", STRING, ALWAYS),
+        {0}};
+static const struct proto_field path_attributes[] = {
+        FIELD(1, "path", STRING, ALWAYS), FIELD(2, "verb", STRING, ALWAYS), {0}};
+static const struct proto_field review_spec[] = {MESSAGE(1, "resourceAttributes", POINTER, resource_attributes),
+        MESSAGE(2, "nonResourceAttributes", POINTER, path_attributes), {0}};
+static const struct proto_field review_status[] = {FIELD(1, "allowed", BOOL, ALWAYS),
+        FIELD(2, "reason", STRING, ALWAYS), FIELD(3, "evaluationError", STRING, ALWAYS),
+        FIELD(4, "denied", BOOL, ALWAYS), {0}};
+static const struct proto_field review[] = {MESSAGE(1, "metadata", ALWAYS, object_meta),
+        MESSAGE(2, "spec", ALWAYS, review_spec), MESSAGE(3, "status", ALWAYS, review_status), TYPE("kind"),
+        TYPE("apiVersion"), {0}};
+
 static const struct {
     const char *kind;
     const struct proto_field *fields;
-} kinds[] = {{"Job", job}, {"JobList", job_list}, {"Status", status}};
+} kinds[] = {{"Job", job}, {"JobList", job_list}, {"Status", status}, {"Namespace", namespace_object},
+        {"SelfSubjectAccessReview", review}};
 
 const struct proto_field *proto_schema(const char *kind) {
     for (size_t i = 0; i < sizeof(kinds) / sizeof(kinds[0]); i++) {

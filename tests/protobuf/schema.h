@@ -2,7 +2,8 @@
  * schema: how Kubernetes types are written in protobuf: for each message its fields, in the order of their numbers.
  *
  * The facts are those of the generated.proto and types.go files of Kubernetes 1.20 to 1.36: batch/v1, core/v1, meta/v1
- * and runtime. What a Job can hold, Status and WatchEvent; of volumes the usual ones. Constant data, any thread.
+ * and runtime. What a Job can hold (of volumes the usual ones), and what kubectl sends to kubesim. Constant data, any
+ * thread.
  */
 #ifndef TESTS_PROTOBUF_SCHEMA_H
 #define TESTS_PROTOBUF_SCHEMA_H
@@ -39,7 +40,7 @@ struct proto_field {
     const struct proto_field *inner; /* of messages */
 };
 
-/* NULL for a kind that is not here: Job, JobList, Status. */
+/* NULL for a kind that is not here: Job, JobList, Status, Namespace, SelfSubjectAccessReview. */
 const struct proto_field *proto_schema(const char *kind);
 
 #endif

@@ -8,6 +8,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "../protobuf/tell.h"
 #include "alloc.h"
 #include "base/clock.h"
 #include "base/duration.h"
@@ -16,8 +17,10 @@
 #include "cmd/commands.h"
 #include "cmd/config.h"
 #include "history/writer.h"
+#include "jobs/job_object_protobuf.h"
 #include "jobs/meters.h"
 #include "kube/kubeconfig.h"
+#include "kube/protostream.h"
 #include "serve/metrics.h"
 #include "torture.h"
 
@@ -25,6 +28,7 @@
 #define HOUR_MS 3600000LL
 #define FILE_MAX_BYTES (1u << 20)
 #define ARGS_MAX 24
+#define PIECE_BYTES ((size_t)5)
 
 static char folder[] = "/tmp/sexton-torture-XXXXXX";
 static pid_t kubesim;
@@ -234,17 +238,22 @@ static void print_kube_config(const struct kube_config *config) {
         printf("%s\n", *word);
 }
 
+static size_t read_file(const char *name, char data[FILE_MAX_BYTES]) {
+    torture_pause();
+    FILE *file = fopen(name, "r");
+    size_t len = file ? fread(data, 1, FILE_MAX_BYTES, file) : 0;
+    if (file)
+        fclose(file);
+    torture_resume();
+    return len;
+}
+
 /* Each kubeconfig that the fuzzer keeps. */
 static int parse_kubeconfig(const struct torture_path *path) {
     static char data[FILE_MAX_BYTES];
     struct kube_config *config;
     struct error err = {0};
-    torture_pause();
-    FILE *file = fopen(path->argv[0], "r");
-    size_t len = file ? fread(data, 1, sizeof data, file) : 0;
-    if (file)
-        fclose(file);
-    torture_resume();
+    size_t len = read_file(path->argv[0], data);
     if (kubeconfig_parse(data, len, "/nonexistent/config", NULL, &config, &err) < 0)
         return tell(&err);
     print_kube_config(config);
@@ -258,6 +267,57 @@ static int run_kubeconfig(const struct torture_path *path) {
     OPENSSL_thread_stop(); /* its queue of errors keeps buffers, some sixteen, to use them again */
     torture_resume();
     return result;
+}
+
+/* What is told of a Job is of the program's own making, and complete or an error. */
+static int print_object(void *arg, const void *object) {
+    struct strbuf text = STRBUF_INIT(FILE_MAX_BYTES);
+    tell_object(&text, object);
+    bool whole = tell_consequences(&text, object) && !strbuf_failed(&text);
+    if (whole)
+        printf("%s", strbuf_text(&text));
+    strbuf_finish(&text);
+    return whole ? 0 : error_nomem(arg);
+}
+
+static int print_list(void *arg, const char *version, const char *token) {
+    (void)arg;
+    printf("%s %s\n", version, token);
+    return 0;
+}
+
+static int print_event(void *arg, const struct protostream_event *event) {
+    printf("%s %lld %s\n", event->type, (long long)event->code, event->message ? event->message : "-");
+    return event->object ? print_object(arg, event->object) : 0;
+}
+
+static int print_unreadable(void *arg, const char *why) {
+    (void)arg;
+    printf("%s\n", why);
+    return 0;
+}
+
+/* A list or a watch that the fuzzer keeps, in pieces that cut everything in two. */
+static int run_protobuf(const struct torture_path *path) {
+    static char data[FILE_MAX_BYTES];
+    struct error err = {0};
+    size_t len = read_file(path->argv[0], data);
+    const struct protostream_handler handler = {.arg = &err,
+            .item = print_object,
+            .list = print_list,
+            .event = print_event,
+            .unreadable = print_unreadable};
+    struct protostream *stream = protostream_create(
+            strstr(path->argv[0], "watch") ? PROTOSTREAM_WATCH : PROTOSTREAM_LIST, &job_protobuf_codec, &handler, &err);
+    int result = stream ? 0 : -1;
+    for (size_t at = 0, n; at < len && result == 0; at += n) {
+        n = len - at < PIECE_BYTES ? len - at : PIECE_BYTES;
+        result = protostream_push(stream, data + at, n, &err);
+    }
+    if (result == 0)
+        result = protostream_end(stream, &err);
+    protostream_destroy(stream);
+    return result < 0 ? tell(&err) : 0;
 }
 
 static int print_open(void *arg, const struct history_open_run *run, struct error *err) {
@@ -433,6 +493,8 @@ static bool start_kubesim(void) {
 #define SHOW(format) \
     COMMAND("history show -o " format, "history", "show", "--store", "sqlite:@/history.db", "-o", format, \
             "shop/nightly-export-3")
+#define PROTOBUF(what, file) \
+    { .name = "protobuf " what, .run = run_protobuf, .argv = WORDS("tests/fuzz/corpus/protobuf_" what "/" file) }
 #define KUBECONFIG(file) \
     { .name = "kubeconfig " file, .run = run_kubeconfig, .argv = WORDS("tests/fuzz/corpus/kubeconfig/" file) }
 
@@ -446,6 +508,8 @@ const struct torture_path torture_paths[] = {
         KUBECONFIG("odd.yaml"),
         KUBECONFIG("token.yaml"),
         KUBECONFIG("utf16.yaml"),
+        PROTOBUF("list", "seed-3"),
+        PROTOBUF("watch", "seed-5"),
         PLAN("table"),
         PLAN("wide"),
         PLAN("json"),

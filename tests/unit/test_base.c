@@ -48,6 +48,30 @@ START_TEST(an_error_gathers_context_from_the_inside_out) {
 }
 END_TEST
 
+START_TEST(numbers_are_written_as_printf_writes_them) {
+    static const uint64_t numbers[] = {0, 1, 9, 10, 99, 100, 4294967296u, 9999999999999999999u, UINT64_MAX};
+    for (size_t i = 0; i < sizeof numbers / sizeof numbers[0]; i++) {
+        char buf[TEXT_NUMBER_MAX], wanted[TEXT_NUMBER_MAX];
+        snprintf(wanted, sizeof wanted, "%llu", (unsigned long long)numbers[i]);
+        ck_assert_str_eq(text_from_number(numbers[i], buf), wanted);
+    }
+}
+END_TEST
+
+START_TEST(a_text_of_which_all_is_plain_is_cut_where_one_with_escapes_is) {
+    struct strbuf buf = STRBUF_INIT(64);
+    text_add_escaped(&buf, "abcdef", 6);
+    text_add_escaped(&buf, "|abcdef", 4);
+    text_add_escaped(&buf,
+            "|a\n\xc3\xa4"
+            "bc",
+            4);
+    text_add_escaped(&buf, "|", 0);
+    ck_assert_str_eq(strbuf_text(&buf), "abcdef|abc...|a\\n\xc3\xa4......");
+    strbuf_finish(&buf);
+}
+END_TEST
+
 START_TEST(an_error_nobody_wants_is_no_crash) {
     ck_assert_int_eq(error_set(NULL, ERROR_IO, "x"), -1);
     ck_assert_int_eq(error_context(NULL, "x"), -1);
@@ -984,6 +1008,7 @@ Suite *suite_base(void) {
             a_buffer_hands_its_text_over);
     ADD_CASE(suite, "text", only_well_formed_utf8_counts_as_utf8, text_from_the_cluster_cannot_move_the_cursor,
             a_long_text_is_cut_between_characters, width_counts_characters_not_bytes,
+            numbers_are_written_as_printf_writes_them, a_text_of_which_all_is_plain_is_cut_where_one_with_escapes_is,
             csv_fields_are_quoted_where_rfc_4180_says, json_strings_are_valid_json_whatever_is_in_them,
             json_for_programs_is_what_jansson_writes, a_list_is_words_between_commas_and_white_space,
             a_list_of_globs_matches_as_a_whole);

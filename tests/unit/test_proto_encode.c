@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "../protobuf/decode.h"
 #include "../protobuf/encode.h"
 
 #define COUNT(array) (sizeof(array) / sizeof(array)[0])
@@ -159,6 +160,32 @@ START_TEST(a_frame_says_its_length_in_four_bytes_and_the_type_of_its_event) {
 }
 END_TEST
 
+START_TEST(what_is_encoded_and_decoded_is_what_it_was) {
+    struct proto_encoder enc = {0};
+    size_t length = 0;
+    size_t again_length = 0;
+    json_error_t error;
+    json_t *job = json_load_file("tests/protobuf/rich-job.json", 0, &error);
+
+    ck_assert_msg(job != NULL, "%s (the tests run in the root of the repository)", error.text);
+    char *data = proto_encode_object(&enc, job, &length);
+    ck_assert_msg(data != NULL, "%s", enc.why);
+    json_t *decoded = proto_decode_object(data, length);
+    ck_assert_ptr_nonnull(decoded);
+    ck_assert(json_equal(json_object_get(json_object_get(job, "metadata"), "ownerReferences"),
+            json_object_get(json_object_get(decoded, "metadata"), "ownerReferences")));
+    char *again = proto_encode_object(&enc, decoded, &again_length);
+    ck_assert_uint_eq(again_length, length);
+    ck_assert_mem_eq(again, data, length);
+    for (size_t cut = 0; cut < length - PROTO_TAIL_LENGTH; cut++)
+        ck_assert_ptr_null(proto_decode_object(data, cut));
+    free(again);
+    free(data);
+    json_decref(decoded);
+    json_decref(job);
+}
+END_TEST
+
 START_TEST(protobuf_is_sent_to_who_prefers_it) {
     static const struct {
         const char *accept;
@@ -192,6 +219,7 @@ Suite *suite_proto_encode(void) {
     tcase_add_test(tcase, what_protobuf_cannot_say_is_refused_with_its_place);
     tcase_add_test(tcase, an_answer_put_together_from_messages_is_the_answer_encoded_as_a_whole);
     tcase_add_test(tcase, a_frame_says_its_length_in_four_bytes_and_the_type_of_its_event);
+    tcase_add_test(tcase, what_is_encoded_and_decoded_is_what_it_was);
     tcase_add_test(tcase, protobuf_is_sent_to_who_prefers_it);
     suite_add_tcase(suite, tcase);
     return suite;

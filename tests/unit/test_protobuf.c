@@ -12,13 +12,14 @@
 
 /* ---- a message of the tests' own ---- */
 
-enum { ID_NUMBER = 1, ID_TEXT, ID_MANY, ID_INNER, ID_DEEPER, ID_UNREAD };
+enum { ID_NUMBER = 1, ID_TEXT, ID_MANY, ID_INNER, ID_DEEPER, ID_UNREAD, ID_ONCE };
 
 static const struct protobuf_field inner_fields[] = {
         {.number = 1, .kind = PROTOBUF_NUMBER, .id = ID_NUMBER}, {.number = 2, .kind = PROTOBUF_TEXT, .id = ID_TEXT}};
 static const struct protobuf_message inner = {.fields = inner_fields, .n_fields = COUNT(inner_fields)};
 static const struct protobuf_message with_magic = {
         .fields = inner_fields, .n_fields = COUNT(inner_fields), .magic = "m\0x", .magic_len = 3};
+static const struct protobuf_message once = {.fields = inner_fields, .n_fields = COUNT(inner_fields), .once = true};
 static const struct protobuf_message nested;
 static const struct protobuf_field nested_fields[] = {{.number = 1, .kind = PROTOBUF_NUMBER, .id = ID_NUMBER},
         {.number = 2, .kind = PROTOBUF_TEXT, .id = ID_TEXT},
@@ -26,6 +27,7 @@ static const struct protobuf_field nested_fields[] = {{.number = 1, .kind = PROT
         {.number = 4, .kind = PROTOBUF_MESSAGE, .id = ID_INNER, .repeated = true, .message = &inner},
         {.number = 5, .kind = PROTOBUF_MESSAGE, .id = ID_DEEPER, .message = &nested},
         {.number = 6, .kind = PROTOBUF_MESSAGE, .id = ID_UNREAD},
+        {.number = 9, .kind = PROTOBUF_MESSAGE, .id = ID_ONCE, .repeated = true, .message = &once},
         {.number = 1000, .kind = PROTOBUF_MESSAGE, .id = ID_INNER, .message = &with_magic}};
 static const struct protobuf_message nested = {.fields = nested_fields, .n_fields = COUNT(nested_fields)};
 
@@ -149,6 +151,12 @@ START_TEST(what_is_wanted_is_told_and_the_rest_skipped_however_it_is_cut) {
     expect_told(BYTES("\x32\x03\x08\x01\x08\x08\x02"), "6- 1=2 ");
     /* Field 1000, and what stands before its first. */
     expect_told(BYTES("\xc2\x3e\x05m\0x\x08\x04"), "4{ 1=4 }4 ");
+}
+END_TEST
+
+START_TEST(once_all_that_is_wanted_of_a_message_has_come_the_rest_is_not_looked_at) {
+    expect_told(BYTES("\x4a\x08\x08\x01\x12\x01x\xff\xff\xff\x08\x02"), "7{ 1=1 2='x' }7 1=2 ");
+    expect_told(BYTES("\x4a\x05\x12\x00\x08\x01\x00\x4a\x02\x08\x01"), "7{ 2='' 1=1 }7 7{ 1=1 }7 ");
 }
 END_TEST
 
@@ -307,6 +315,7 @@ Suite *suite_protobuf(void) {
     Suite *suite = suite_create("protobuf");
     TCase *tcase = tcase_create("protobuf");
     static const TTest *const *const all[] = {&what_is_wanted_is_told_and_the_rest_skipped_however_it_is_cut,
+            &once_all_that_is_wanted_of_a_message_has_come_the_rest_is_not_looked_at,
             &a_field_that_is_there_again_is_told_so_unless_it_may_be, &what_lies_is_an_error_wherever_it_is_cut,
             &a_message_of_known_length_ends_there, &messages_may_be_nested_64_deep_and_no_deeper,
             &what_a_callback_returns_ends_it, &a_length_takes_no_memory_before_its_bytes_come};

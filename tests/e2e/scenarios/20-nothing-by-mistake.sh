@@ -5,11 +5,11 @@
 scenario_a_hold_set_at_the_last_moment_is_honoured() {
 	local due
 	namespaces_create last
-	config_write 'delete-qps = 150' 'ttl-after-success = 6s'
+	config_write 'delete-qps = 150' 'ttl-after-success = 15s'
 	sexton_start
 	jobs_create last job 600
 	names last job 600 | finish_bodies Complete >"$SCENARIO_DIR/finish"
-	due=$(($(jq -r '.body.status.completionTime | fromdate' "$SCENARIO_DIR/finish" | sed -n 1p) * 1000 + 6000))
+	due=$(($(jq -r '.body.status.completionTime | fromdate' "$SCENARIO_DIR/finish" | sed -n 1p) * 1000 + 15000))
 	bulk_expect 200 <"$SCENARIO_DIR/finish"
 	jobs_list last >"$SCENARIO_DIR/jobs.tsv"
 	expect_eq "Jobs that are there before they are due" 600 "$(wc -l <"$SCENARIO_DIR/jobs.tsv")"
