@@ -1,0 +1,10 @@
+# What README.md tells of what tests/bench/run has measured, at the largest size: tests/bench/publish puts it there.
+include "report_lib";
+drained as $d | started as $s | ([$d[].jobs] | max) as $n | (.latency | map({key: .contender, value: .gone}) | from_entries) as $l
+| ($d | of("sexton_unlimited"; $n)) as $sexton | ($d | of("native_lifted"; $n)) as $native
+| ([$s[] | select(.jobs == $n) | .rss // empty] | max) as $rss
+| "- **Memory**: \($rss | mb) MB at most with \($n) Jobs that wait\([.memory[]? | select(.jobs == 100000) | ", \(.peak_rss_kb | mb) MB with 100000"] | first // ""). The native controller takes \(times($native.rss; $rss)) times as much.",
+  "- **Finish to gone**, the record on disk included: p50 \($l.sexton_defaults.p50_ms | round(1)) ms, p99 \($l.sexton_defaults.p99_ms | round(1)) ms. The native controller, which deletes in the foreground, and the garbage collector: \($l.native_defaults.p50_ms | round(1)) ms and \($l.native_defaults.p99_ms | round(1)) ms; without their client limits \($l.native_lifted.p50_ms | round(1)) ms and \($l.native_lifted.p99_ms | round(1)) ms.",
+  "- **A drain** of \($n) Jobs: \(times($sexton.rate; $native.rate)) times as fast as the native controller with its client limits lifted, \(times($sexton.rate; ($d | of("bare"; $n)).rate)) of what bare parallel DELETEs reach, \(times($sexton.rate; ($d | of("bare_watching"; $n)).rate)) of what they reach with a watch open beside.",
+  "- **Start**: in sync with \($n) Jobs in \(times(($s | of("sexton_known"; $n)).ms; ($s | of("curl_pages"; $n)).ms)) times what curl needs to download the same list, \(times(($s | of("sexton_new"; $n)).ms; ($s | of("curl_pages"; $n)).ms)) times with a new register.",
+  "- **Idle**: \(.idle[0].wakeups_per_second | round(1)) wake-ups a second. **One request** for a deletion, where the native controller makes \((.drain | map(select(.contender == "native_lifted" and .jobs == $n)) | first | (.requests["get jobs"] + .requests["delete jobs"]) / .deleted) | round(1)) and leaves the rest to the garbage collector; a watch that was cut is resumed without a list."
