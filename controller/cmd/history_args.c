@@ -53,7 +53,9 @@ const struct command_spec history_args_show_spec = {
                         REGISTER_OPTIONS,
                         {0},
                 },
-        .more = "  sexton history show ml/train-7 -o manifest | kubectl create -f -",
+        .more = "A manifest is on record if the configuration said 'manifest = true' under [history] when the run was "
+                "recorded.\n\n"
+                "  sexton history show ml/train-7 -o manifest | kubectl create -f -",
 };
 
 /* A time, a day (its first moment in UTC), or how long ago. */

@@ -245,8 +245,9 @@ int history_print_manifest(FILE *out, const struct history_row *row, struct erro
     const char *text = row->run.manifest;
     if (!text)
         return error_set(err, ERROR_FORMAT,
-                "no manifest of %s/%s is on record: was 'manifest' switched off under [history]?", row->run.namespace,
-                row->run.job_name);
+                "no manifest of %s/%s is on record: only with 'manifest = true' under [history] are they kept, from "
+                "then on",
+                row->run.namespace, row->run.job_name);
     struct strbuf buf = STRBUF_INIT(RECORD_BYTES_MAX);
     if (!add_stored_json(&buf, text) && !strbuf_failed(&buf)) {
         strbuf_finish(&buf);

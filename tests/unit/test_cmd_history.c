@@ -303,7 +303,7 @@ START_TEST(show_prints_the_manifest_to_create_it_again) {
     ck_assert_int_eq(run("show", "--store", "STORE", "uid-1", "-o", "manifest"), 0);
     ck_assert_str_eq(out_text, "{\"kind\":\"Job\",\"metadata\":{\"name\":\"train\\u009b\"}}\n");
     ck_assert_int_eq(run("show", "--store", "STORE", "uid-2", "-o", "manifest"), 1);
-    ck_assert_contains(err_text, "no manifest of ml/train is on record");
+    ck_assert_contains(err_text, "no manifest of ml/train is on record: only with 'manifest = true' under [history]");
     fixture_sql("UPDATE runs SET manifest = '{' WHERE job_uid = 'uid-2'");
     ck_assert_int_eq(run("show", "--store", "STORE", "uid-2", "-o", "manifest"), 1);
     ck_assert_contains(err_text, "is not JSON");
