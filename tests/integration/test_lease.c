@@ -95,12 +95,17 @@ START_TEST(a_deletion_after_minutes_without_one_needs_no_new_connection) {
     proxy_start();
     struct process *controller = controller_start_with_clock(0, speed);
     wait_until_synced(controller);
-    int64_t until_ms = mono_ms() + 200000 / speed;
-    wait_until(mono_ms() >= until_ms);
-    int connections = proxy_connections();
-    struct job job = put_job(.name = "one", .ended_s = 60);
-    expect_recorded_and_deleted(&job, 0);
-    expect_number(proxy_connections(), connections);
+    /* A few times, for it may be on its way while a renewal is, or those may be late on a busy machine. */
+    int opened = 1;
+    for (int i = 0; i < 4 && opened > 0; i++) {
+        int64_t until_ms = mono_ms() + 200000 / speed;
+        wait_until(mono_ms() >= until_ms);
+        int connections = proxy_connections();
+        struct job job = put_job(.name = format("after-%d", i), .ended_s = 60);
+        expect_recorded_and_deleted(&job, 0);
+        opened = proxy_connections() - connections;
+    }
+    expect_number(opened, 0);
     controller_stop(controller);
 }
 END_TEST

@@ -65,7 +65,7 @@ START_TEST(a_list_whose_protobuf_stops_short_in_good_order_deletes_nothing_until
         fail_list(bodies[i]);
     configure(WITHOUT_LEASE);
     struct process *controller = controller_start_with_clock(0, 4);
-    wait_until(count_of(process_err(controller), "list failed") == 3);
+    wait_until(count_of(process_err(controller), "list failed") >= 3);
     expect_number(deletions_of(&job).count, 0);
     expect_recorded_and_deleted(&job, 0);
     controller_stop(controller);
@@ -114,8 +114,8 @@ START_TEST(a_length_that_lies_in_a_list_deletes_nothing_until_it_is_whole) {
     for (size_t i = 0; i < sizeof lies / sizeof lies[0]; i++)
         put_into_list(lies[i].data, lies[i].len);
     configure(WITHOUT_LEASE);
-    struct process *controller = controller_start_with_clock(0, 50);
-    wait_until(count_of(process_err(controller), "list failed") == (int)(sizeof lies / sizeof lies[0]));
+    struct process *controller = controller_start_with_clock(0, 20);
+    wait_until(count_of(process_err(controller), "list failed") >= (int)(sizeof lies / sizeof lies[0]));
     expect_number(deletions_of(&job).count, 0);
     expect_recorded_and_deleted(&job, 0);
     controller_stop(controller);
@@ -140,7 +140,7 @@ START_TEST(a_frame_that_lies_or_is_rubbish_ends_the_watch_and_nothing_else) {
     for (size_t i = 0; i < sizeof frames / sizeof frames[0]; i++) {
         put_into_watch(frames[i].data, frames[i].len);
         expect_at_work();
-        wait_until(count_of(process_err(controller), "watch failed") == (int)i + 1);
+        wait_until(count_of(process_err(controller), "watch failed") > (int)i);
     }
     expect_number(sim_count("jobs", "list"), 1);
     controller_stop(controller);
@@ -194,7 +194,7 @@ START_TEST(jobs_come_as_protobuf_unless_their_manifests_are_wanted) {
     struct process *controller = controller_start();
     expect_recorded_and_deleted(&job, 0);
     wait_until_synced(controller);
-    expect_number(sim_protobuf_sent(), 2); /* the list and the watch */
+    wait_until(sim_protobuf_sent() == 2); /* the list and the watch */
     expect_text(row_text(&job, "manifest"), "");
     expect_text(row_text(&job, "images"), "[\"busybox:1\"]");
     controller_stop(controller);

@@ -98,14 +98,14 @@ scenario_a_short_cut_of_the_network_costs_no_list() {
 	jobs_finish cut kept 30 Failed
 	jobs_create cut meanwhile 10
 	SEXTON_VIA=net sexton_start
-	wait_until 10 "all to be recorded" register_is 'SELECT count(*) FROM runs' 30
+	wait_until 30 "all to be recorded" register_is 'SELECT count(*) FROM runs' 30
 	audit_mark
 	network_cut net
 	jobs_finish cut meanwhile 10 Complete
 	sleep 2
 	network_heal net
 	wait_until 60 "the Jobs to go that finished during the cut" jobs_count_is cut 30
-	wait_until 10 "that to be recorded" deleted_count_is 10
+	wait_until 30 "that to be recorded" deleted_count_is 10
 	expect_eq "LISTs: the watches should have been resumed" 0 "$(audit_requests sexton | grep -c '^list' || true)"
 	expect_ge "watches of Jobs" 1 "$(audit_requests sexton | grep -c '^watch jobs' || true)"
 	expect_eq "DELETEs" 10 "$(audit_deletes sexton | wc -l)"

@@ -47,7 +47,7 @@ scenario_what_the_tests_take_for_protobuf_is_what_the_api_server_sends() {
 	both_agree "a Job"
 	both "$jobs/nobody"
 	both_agree "a Status"
-	both "$jobs?watch=true&timeoutSeconds=1&resourceVersion=$began"
+	both "$jobs?watch=true&timeoutSeconds=4&resourceVersion=$began"
 	both_agree "a watch" events
 }
 
