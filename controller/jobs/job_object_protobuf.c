@@ -75,6 +75,7 @@ enum id {
     { .number = (number_), .kind = PROTOBUF_MESSAGE, .id = (id_), .message = &(message_), .repeated = true }
 #define MESSAGE(name, ...) \
     static const struct protobuf_field name##_fields[] = {__VA_ARGS__}; \
+    _Static_assert(sizeof name##_fields / sizeof name##_fields[0] <= PROTOBUF_FIELDS_MAX, "too many fields"); \
     static const struct protobuf_message name = { \
             .fields = name##_fields, .n_fields = sizeof name##_fields / sizeof name##_fields[0]}
 

@@ -20,7 +20,7 @@
 #define PROTOBUF_DEPTH_MAX 64            /* deeper than any API object */
 #define PROTOBUF_TEXT_MAX (4u << 20)     /* a wanted text: etcd takes objects of 1.5 MB */
 #define PROTOBUF_LENGTH_MAX (1ull << 40) /* of anything: more than a list of all that an etcd can hold */
-#define PROTOBUF_FIELDS_MAX 32           /* of a table */
+#define PROTOBUF_FIELDS_MAX 31           /* of a table: as many as can be noted as seen */
 #define PROTOBUF_TO_THE_END UINT64_MAX   /* a message that ends with the stream */
 
 enum protobuf_kind { PROTOBUF_NUMBER, PROTOBUF_TEXT, PROTOBUF_MESSAGE };

@@ -16,9 +16,7 @@
 
 #define JOB_COUNT_NONE (-1)       /* a count that is not there, or makes no sense */
 #define SPEC_TTL_MAX_S 2147483647 /* an int32 in the API */
-#define JOB_FINALIZERS_MAX \
-    256 /* bytes with NUL; a Job has one or two, and this much of them tells what it waits for \
-         */
+#define JOB_FINALIZERS_MAX 256    /* bytes with NUL: a Job has one or two finalizers */
 
 /* Members that are there, but not what the API says: bits of job_object.oddities. */
 enum job_oddity {
