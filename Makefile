@@ -210,9 +210,9 @@ $(BUILD)/micro: $(BUILD)/tests/bench/micro.o $(PROTOBUF:%.c=$(BUILD)/%.o) $(OBJE
 bench-tools: $(BUILD)/sexton $(BUILD)/kubesim $(BUILD)/e2e-proxy $(BUILD)/bench-client $(BUILD)/micro $(BUILD)/unit
 
 BENCH ?=
-bench: packages-e2e packages-bench all ## measurements on a real kube-apiserver and etcd, beside others; BENCH=--quick takes five minutes instead of twenty
+bench: packages-e2e packages-bench all ## measurements on a real kube-apiserver and etcd, beside others, and build/bench.json; BENCH=--quick takes five minutes instead of twenty
 	@$(MAKE) --no-print-directory -s -j$$(nproc) bench-tools
-	@tests/bench/run $(BENCH)
+	@tests/bench/run --json $(BUILD)/bench.json $(BENCH)
 
 bench-micro: packages-check packages-bench ## each part by itself: how much a second, and how many instructions, compared with the last ones
 	@$(MAKE) --no-print-directory -s -j$$(nproc) $(BUILD)/micro

@@ -42,13 +42,14 @@ def summary: drained as $d | started as $s | ((.latency // []) | map({key: .cont
 (select(.cut) | "", "## A cut network", "",
 	(.cut | map([.jobs, .lists_before, .lists_after, .watches_after, (.requests | to_entries | map("\(.value) \(.key)") | join(", "))]) | table(["jobs", "lists before", "lists after", "watches after", "REQUESTS"]))),
 (select(.memory) | "", "## Memory, by the simulated API server over TLS", "",
-	(.memory | map([.jobs, (.rss_kb | mb), (.peak_rss_kb | mb)]) | table(["jobs", "RSS (MB)", "peak (MB)"]))),
+	(.memory | map([.jobs, (.rss_kb | mb), (.peak_rss_kb | mb), (.ms | seconds)]) | table(["jobs", "RSS (MB)", "peak (MB)", "in sync after (s)"]))),
 (drained as $d | started as $s | [
 	($d | map(select(.contender == "sexton_unlimited") | [.jobs, .all]) | growth("Drain, from exec to the last deletion"; "ms"; "ms a Job"; 1)),
 	($d | map(select(.contender == "bare") | [.jobs, (.jobs * 1000 / .rate)]) | growth("The same, bare DELETEs"; "ms"; "ms a Job"; 1)),
 	($s | map(select(.what == "sexton_new") | [.jobs, .ms]) | growth("In sync, a new register"; "ms"; "µs a Job"; 1000)),
 	($s | map(select(.what == "sexton_known") | [.jobs, .ms]) | growth("In sync, a register that knows them"; "ms"; "µs a Job"; 1000)),
 	($s | map(select(.what == "curl_pages") | [.jobs, .ms]) | growth("curl, the same pages"; "ms"; "µs a Job"; 1000)),
+	((.memory // []) | map(select(.ms) | [.jobs, .ms]) | growth("In sync, a new register, simulated API server"; "ms"; "µs a Job"; 1000)),
 	((.memory // []) | map([.jobs, .rss_kb]) | growth("Memory once all are known, simulated API server"; "kB"; "bytes a Job"; 1024)),
 	((.memory // []) | map([.jobs, .peak_rss_kb]) | growth("Memory at most, simulated API server"; "kB"; "bytes a Job"; 1024)),
 	($d | map(select(.contender == "native_lifted") | [.jobs, .rss]) | growth("Memory at most, native"; "kB"; "bytes a Job"; 1024))]

@@ -95,7 +95,7 @@ part_cut() {
 	port=$(free_ports 1)
 	part_spawn proxy "$BENCH_PROXY" "$port" "$API_PORT"
 	API=https://127.0.0.1:$port kubeconfig_write "$(kubeconfig_of cut)" "{token: \"$(token_of sexton)\"}"
-	SEXTON_VIA=cut sexton_up
+	SEXTON_VIA="cut" sexton_up
 	wait_until 60 "all to be on record" all_recorded "$size"
 	wait_until 20 "the watches" audit_watches sexton cronjobs
 	listed=$(audit_requests sexton | grep -c '^list jobs' || true)
@@ -115,7 +115,7 @@ part_cut() {
 # Memory, and how it grows: against the simulated API server, over TLS, for it can hold more Jobs than the machine has
 # memory to list from a real one.
 memory() {
-	local dir
+	local dir began
 	bench_begin
 	dir=$SCENARIO_DIR
 	part_spawn kubesim "$BENCH_KUBESIM" --jobs "$1" --job-bytes 13000 --namespaces "$BENCH_NAMESPACES" --failed-percent 10 --kubeconfig-out "$E2E/kubeconfig/kubesim" \
@@ -128,11 +128,12 @@ memory() {
 		[history]
 		store = sqlite:$dir/history.db
 	C
+	began=$(now_us)
 	SEXTON_VIA=kubesim sexton_spawn run
-	wait_until 600 "sexton to be in sync" is_logged 'in sync'
+	wait_until 600 "sexton to be in sync" is_logged_by_now 'in sync'
 	wait_until 600 "all to be on record" all_recorded "$1"
 	jq -nc --argjson jobs "$1" --argjson rss "$(rss_kb "$SEXTON_PID")" --argjson peak "$(rss_peak_kb "$SEXTON_PID")" \
-		'{jobs: $jobs, rss_kb: $rss, peak_rss_kb: $peak}' | result memory
+		--argjson ms $(($(logged_ms 'in sync') - began / 1000)) '{jobs: $jobs, rss_kb: $rss, peak_rss_kb: $peak, ms: $ms}' | result memory
 	sexton_stop
 	part_stop kubesim
 	rm -r "$SCENARIO_DIR" "$E2E/kubeconfig/kubesim"
