@@ -23,15 +23,14 @@ encodings_world() {
 	names "$1" failed 2 | finish_bodies Failed 60 | bulk_expect 200
 }
 
-# both PATH: the answer as JSON in both.json, and as protobuf in both.pb
-both() {
-	api_as "application/json" "$1" >"$SCENARIO_DIR/both.json" || true
-	api_as "$PROTOBUF" "$1" >"$SCENARIO_DIR/both.pb" || true
-}
-both_agree() { # both_agree WHAT [events]: are they what tests/protobuf makes of each other?
-	"$PROTO_ENCODE" --server 1.20 "${@:2}" <"$SCENARIO_DIR/both.json" >"$SCENARIO_DIR/encoded.pb"
-	[[ -s $SCENARIO_DIR/both.pb ]] || fail "$1: an empty answer"
-	cmp "$SCENARIO_DIR/encoded.pb" "$SCENARIO_DIR/both.pb" || fail "$1: the API server sends something else"
+# both_agree WHAT PATH [events]: what tests/protobuf makes of the answer as JSON is the answer as protobuf. These are two
+# requests, and others write to the API server: until there was nothing between them.
+both_agree() { wait_until 60 "the API server to send $1 as tests/protobuf would (see both.pb, encoded.pb)" both_are_one "${@:2}"; }
+both_are_one() {
+	api_as "application/json" "$1" >"$SCENARIO_DIR/both.json" || return 1
+	api_as "$PROTOBUF" "$1" >"$SCENARIO_DIR/both.pb" || return 1
+	"$PROTO_ENCODE" --server 1.20 "${@:2}" <"$SCENARIO_DIR/both.json" >"$SCENARIO_DIR/encoded.pb" || return 1
+	[[ -s $SCENARIO_DIR/both.pb ]] && cmp -s "$SCENARIO_DIR/encoded.pb" "$SCENARIO_DIR/both.pb"
 }
 scenario_what_the_tests_take_for_protobuf_is_what_the_api_server_sends() {
 	local jobs began
@@ -39,16 +38,11 @@ scenario_what_the_tests_take_for_protobuf_is_what_the_api_server_sends() {
 	jobs=$(jobs_path bytes)
 	began=$(api GET "$jobs" | jq -r .metadata.resourceVersion)
 	encodings_world bytes
-	both "$jobs"
-	both_agree "a list"
-	both "$jobs?limit=3"
-	both_agree "a page of a list"
-	both "$jobs/rich"
-	both_agree "a Job"
-	both "$jobs/nobody"
-	both_agree "a Status"
-	both "$jobs?watch=true&timeoutSeconds=4&resourceVersion=$began"
-	both_agree "a watch" events
+	both_agree "a list" "$jobs"
+	both_agree "a page of a list" "$jobs?limit=3"
+	both_agree "a Job" "$jobs/rich"
+	both_agree "a Status" "$jobs/nobody"
+	both_agree "a watch" "$jobs?watch=true&timeoutSeconds=4&resourceVersion=$began" events
 }
 
 encodings_rows() { # all columns but when a row was made, and what JSON alone can give
