@@ -16,7 +16,8 @@ static size_t key_of(const char *namespace, const char *name, char key[KEY_MAX])
         return 0;
     memcpy(key, namespace, before + 1);
     key[before] = '/';
-    memcpy(key + before + 1, name, after + 1);
+    memcpy(key + before + 1, name, after);
+    key[before + 1 + after] = '\0';
     return before + 1 + after;
 }
 

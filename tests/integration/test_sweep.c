@@ -120,8 +120,10 @@ END_TEST
 
 START_TEST(a_sweep_without_the_lease_may_be_run_beside_a_controller_with_a_register_of_its_own) {
     sim_start((const char *const[]){"--jobs", "300", "--job-bytes", "600", NULL});
-    configure("[sexton]\ndelete-qps = 0\n[policy]\nttl-after-failure = 1h\n");
+    /* Slow enough for the sweep to find some that the controller has seen as well. */
+    configure("[sexton]\ndelete-qps = 100\n[policy]\nttl-after-failure = 1h\n");
     struct process *controller = controller_start();
+    wait_until(sql_number("SELECT count(*) FROM runs") == 300);
     struct result result =
             sexton_here("sweep", "--leader-elect=false", "--store", format("sqlite:%s", in_folder("sweep.db")));
     expect_number(result.code, 0);
