@@ -175,7 +175,7 @@ check-monitoring: packages-monitoring ## alerts and dashboard of manifests/overl
 
 SANITIZE := -O1 -g -fno-omit-frame-pointer -fsanitize=address,undefined -fno-sanitize-recover=all
 
-check: packages-check ## build with gcc and clang, lint, and pass the tests; under 5 minutes on two cores
+check: packages-check ## build with gcc and clang, lint, and pass the tests
 	@tests/check "$(MAKE)"
 
 # What one tree of objects is tested with.

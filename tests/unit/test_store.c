@@ -323,10 +323,9 @@ START_TEST(a_job_costs_at_most_300_bytes) {
     if (!MALLOC_IS_MEASURABLE)
         return;
     log_configure(LOG_OFF, LOG_LOGFMT);
-    printf("struct store_entry: %zu bytes and the name; in it struct packed_job %zu, struct heap_node %zu. Looked at, "
-           "one at "
-           "a time: struct store_view %zu, in it struct job %zu\n",
-            sizeof(struct store_entry), sizeof(struct packed_job), sizeof(struct heap_node), sizeof(struct store_view),
+    printf("struct store_entry: %zu bytes and the name; in it, struct packed_job: %zu, struct heap_node: %zu\n",
+            sizeof(struct store_entry), sizeof(struct packed_job), sizeof(struct heap_node));
+    printf("struct store_view, as one is looked at: %zu bytes; in it, struct job: %zu\n", sizeof(struct store_view),
             sizeof(struct job));
     for (size_t i = 0; i < COUNT(cases); i++) {
         double bytes = measure(cases[i].jobs_an_owner, cases[i].annotated);
