@@ -14,7 +14,7 @@ static size_t key_of(const char *namespace, const char *name, char key[KEY_MAX])
     size_t before = strlen(namespace), after = strlen(name);
     if (before + after + 2 > KEY_MAX)
         return 0;
-    memcpy(key, namespace, before + 1);
+    memcpy(key, namespace, before);
     key[before] = '/';
     memcpy(key + before + 1, name, after);
     key[before + 1 + after] = '\0';
