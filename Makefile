@@ -101,7 +101,7 @@ $(BUILD)/proto-encode: $(BUILD)/tests/protobuf/convert.o $(PROTOBUF:%.c=$(BUILD)
 	$(CC) $(ALL_CFLAGS) $^ $(EXTRA_LDFLAGS) -ljansson -o $@
 
 $(BUILD)/unit: $(UNIT:%.c=$(BUILD)/%.o) $(PROTOBUF:%.c=$(BUILD)/%.o) $(TELL:%.c=$(BUILD)/%.o) $(OBJECTS)
-	$(CC) $(ALL_CFLAGS) $^ $(EXTRA_LDFLAGS) $(LIBS) $$(pkg-config --libs check) -o $@
+	$(CC) $(ALL_CFLAGS) $^ $(EXTRA_LDFLAGS) $(LIBS) -lssl $$(pkg-config --libs check) -o $@
 
 # The network and the loop are replaced at link time.
 SCENARIO_FAKES := controller/base/loop.o controller/kube/http.o controller/history/writer.o

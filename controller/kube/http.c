@@ -456,8 +456,10 @@ static void set_target(struct http_transfer *t, const struct http_target *target
     }
     if (target->proxy_url)
         set_option(t, CURLOPT_PROXY, target->proxy_url);
-    /* A rotated CA file must count at once. */
+    /* A rotated CA file must count at once, and so must a client's certificate: a session that a handle kept would
+     * bring back what its first connection showed, and trusted. */
     set_option(t, CURLOPT_CA_CACHE_TIMEOUT, 0L);
+    set_option(t, CURLOPT_SSL_SESSIONID_CACHE, 0L);
 }
 
 /* The name to ask for and to check may differ from the host in the URL: connect to the latter under the former's name.
@@ -520,6 +522,7 @@ static int set_up(struct http_transfer *t, const struct http_request *request, s
     /* Do not wait for a name resolver's thread when a transfer is given up: that would hold up the loop. */
     set_option(t, CURLOPT_QUICK_EXIT, 1L);
     set_option(t, CURLOPT_CONNECTTIMEOUT_MS, (long)HTTP_CONNECT_TIMEOUT_MS);
+    set_option(t, CURLOPT_MAXLIFETIME_CONN, (long)HTTP_LIFETIME_S);
     set_option(t, CURLOPT_TCP_KEEPALIVE, 1L);
     set_option(t, CURLOPT_TCP_KEEPIDLE, (long)HTTP_KEEPALIVE_S);
     set_option(t, CURLOPT_TCP_KEEPINTVL, (long)HTTP_KEEPALIVE_S);

@@ -378,10 +378,10 @@ static int create_reader(struct reflector *r, bool watch, bool is_protobuf, stru
     return r->protostream ? 0 : -1;
 }
 
-/* The headers say in which encoding the answer comes. */
+/* The headers say in which encoding the answer comes. Without memory, its data ends it. */
 static void choose_reader(struct reflector *r, bool watch, const char *content_type) {
-    if (r->asked_codec && protostream_is_type(content_type) && create_reader(r, watch, true, &r->parse_error) < 0)
-        error_nomem(&r->parse_error);
+    if (r->asked_codec && protostream_is_type(content_type))
+        (void)create_reader(r, watch, true, &r->parse_error);
 }
 
 static int push(struct reflector *r, const char *data, size_t len) {

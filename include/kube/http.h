@@ -17,7 +17,8 @@
 #define HTTP_CONNECT_TIMEOUT_MS 10000
 #define HTTP_TCP_USER_TIMEOUT_MS 30000 /* unacknowledged data for this long: the peer is gone (half-open watch) */
 #define HTTP_KEEPALIVE_S 15            /* idle this long, probe */
-#define HTTP_POOL_FIRST 64             /* connections of a lane that are kept open to be used again, if none are set */
+#define HTTP_LIFETIME_S 300 /* no request begins on an older connection: it shows the certificate of its time */
+#define HTTP_POOL_FIRST 64  /* connections of a lane that are kept open to be used again, if none are set */
 
 struct http;
 struct http_transfer;

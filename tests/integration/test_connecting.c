@@ -302,7 +302,7 @@ START_TEST(with_a_ca_in_the_kubeconfig_no_other_ca_is_trusted) {
 }
 END_TEST
 
-START_TEST(a_server_that_speaks_http_1_1_only_is_served_over_few_connections) {
+START_TEST(many_deletions_take_turns_on_few_connections) {
     make_certificate("server", "kubesim", "-addext subjectAltName=IP:127.0.0.1");
     sim_start((const char *const[]){"--tls-cert", in_folder("server.crt"), "--tls-key", in_folder("server.key"),
             "--jobs", "300", "--job-bytes", "700", "--failed-percent", "0", NULL});
@@ -398,7 +398,7 @@ Suite *suite_connecting(void) {
             a_proxy_is_asked_instead_of_the_server,
             tls_with_a_ca_and_a_client_certificate,
             with_a_ca_in_the_kubeconfig_no_other_ca_is_trusted,
-            a_server_that_speaks_http_1_1_only_is_served_over_few_connections,
+            many_deletions_take_turns_on_few_connections,
             a_ca_that_was_replaced_before_the_servers_certificate_is_picked_up_without_a_restart,
             a_ca_that_is_replaced_after_the_servers_certificate_is_picked_up_without_a_restart,
             a_client_certificate_that_has_expired_is_said_to_have,

@@ -6,12 +6,16 @@
 #include <check.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
+#include <openssl/ssl.h>
 #include <pthread.h>
+#include <signal.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/syscall.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "base/loop.h"
@@ -32,13 +36,24 @@ static atomic_int halves;        /* heads that came without their body */
 static atomic_int connections;
 static atomic_int answers; /* how many to answer; then connections are closed instead */
 
+static SSL_CTX *_Atomic tls; /* NULL: plain */
+static atomic_int sessions;  /* TLS handshakes that took up a session of before */
+
 static char seen[4096]; /* the request that came last */
 
-static void serve(int fd) {
+static ssize_t receive(int fd, SSL *ssl, char *data, size_t room) {
+    return ssl ? SSL_read(ssl, data, (int)room) : read(fd, data, room);
+}
+
+static ssize_t reply(int fd, SSL *ssl, const char *data, size_t len) {
+    return ssl ? SSL_write(ssl, data, (int)len) : write(fd, data, len);
+}
+
+static void serve(int fd, SSL *ssl) {
     char text[sizeof seen];
     size_t len = 0;
     bool headed = false;
-    for (ssize_t n; (n = read(fd, text + len, sizeof text - 1 - len)) > 0;) {
+    for (ssize_t n; (n = receive(fd, ssl, text + len, sizeof text - 1 - len)) > 0;) {
         len += (size_t)n;
         text[len] = '\0';
         const char *end = strstr(text, "\r\n\r\n");
@@ -55,17 +70,30 @@ static void serve(int fd) {
         if (answers-- <= 0)
             return;
         static const char answer[] = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}";
-        ck_assert(write(fd, answer, sizeof answer - 1) > 0);
+        ck_assert(reply(fd, ssl, answer, sizeof answer - 1) > 0);
         len = 0;
         headed = false;
     }
+}
+
+static void serve_tls(int fd) {
+    SSL *ssl = SSL_new(tls);
+    SSL_set_fd(ssl, fd);
+    if (SSL_accept(ssl) == 1) {
+        sessions += SSL_session_reused(ssl);
+        serve(fd, ssl);
+    }
+    SSL_free(ssl);
 }
 
 static void *server_main(void *arg) {
     (void)arg;
     for (int fd; (fd = accept(listener, NULL, NULL)) >= 0;) {
         connections++;
-        serve(fd);
+        if (tls)
+            serve_tls(fd);
+        else
+            serve(fd, NULL);
         close(fd);
     }
     return NULL;
@@ -83,7 +111,7 @@ static void start_server(void) {
     ck_assert_int_eq(listen(listener, 16), 0);
     ck_assert_int_eq(getsockname(listener, (struct sockaddr *)&address, &len), 0);
     port = ntohs(address.sin_port);
-    heads = bodies = halves = connections = 0;
+    heads = bodies = halves = connections = sessions = 0;
     answers = 1000;
     ck_assert_int_eq(pthread_create(&server, NULL, server_main, NULL), 0);
 }
@@ -92,6 +120,7 @@ static void setup(void) {
     struct error err = {0};
     start_server();
     header = "X-Test: 1";
+    signal(SIGPIPE, SIG_IGN);
     ck_assert_ptr_nonnull(loop = loop_create(&err));
     ck_assert_ptr_nonnull(http = http_create(loop, &err));
 }
@@ -102,6 +131,16 @@ static void teardown(void) {
     shutdown(listener, SHUT_RDWR);
     pthread_join(server, NULL);
     close(listener);
+}
+
+/* What libcurl takes for the time, which tests may move on. */
+static atomic_int ahead_s;
+
+int clock_gettime(clockid_t id, struct timespec *now) {
+    int result = (int)syscall(SYS_clock_gettime, id, now);
+    if (result == 0 && (id == CLOCK_MONOTONIC || id == CLOCK_MONOTONIC_RAW))
+        now->tv_sec += ahead_s;
+    return result;
 }
 
 /* ---- a request ---- */
@@ -133,8 +172,8 @@ static void send_body(struct sent *sent, const char *text) {
     char url[64];
     struct error err = {0};
     const char *const headers[] = {"Expect:", header, NULL};
-    static const struct http_target target = {0};
-    snprintf(url, sizeof url, "http://127.0.0.1:%d/", port);
+    static const struct http_target target = {.insecure = true};
+    snprintf(url, sizeof url, "%s://127.0.0.1:%d/", tls ? "https" : "http", port);
     const struct http_request request = {.method = "DELETE",
             .url = url,
             .headers = headers,
@@ -274,6 +313,50 @@ START_TEST(half_a_minute_is_the_time_if_none_is_set) {
 }
 END_TEST
 
+START_TEST(a_connection_that_is_in_use_all_the_time_is_given_up_after_five_minutes) {
+    for (int s = 0; s <= HTTP_LIFETIME_S; s += 100) {
+        send_delete(&(struct sent){.yes = 1});
+        ck_assert_int_eq(connections, 1);
+        ahead_s += 100;
+    }
+    send_delete(&(struct sent){.yes = 1});
+    ck_assert_int_eq(connections, 2);
+}
+END_TEST
+
+/* A server's certificate that nobody vouches for. */
+static SSL_CTX *make_tls(void) {
+    SSL_CTX *ctx = SSL_CTX_new(TLS_server_method());
+    EVP_PKEY *key = EVP_EC_gen("P-256");
+    X509 *cert = X509_new();
+    ck_assert(ctx && key && cert);
+    X509_gmtime_adj(X509_getm_notBefore(cert), 0);
+    X509_gmtime_adj(X509_getm_notAfter(cert), 3600);
+    ck_assert(X509_set_pubkey(cert, key) && X509_sign(cert, key, EVP_sha256()));
+    ck_assert_int_eq(SSL_CTX_use_certificate(ctx, cert), 1);
+    ck_assert_int_eq(SSL_CTX_use_PrivateKey(ctx, key), 1);
+    X509_free(cert);
+    EVP_PKEY_free(key);
+    return ctx;
+}
+
+START_TEST(a_new_connection_shows_and_asks_for_certificates_of_its_own) {
+    tls = make_tls();
+    for (int i = 0; i < 3; i++) {
+        answers = 1;
+        struct sent answered = {.yes = 1}, cut = {.yes = 1};
+        send_delete(&answered);
+        ck_assert_int_eq(answered.result.status, 200);
+        send_delete(&cut); /* ends the connection */
+        ck_assert_int_eq(cut.result.status, 0);
+    }
+    ck_assert_int_ge(connections, 3);
+    ck_assert_int_eq(sessions, 0);
+    SSL_CTX_free(tls);
+    tls = NULL;
+}
+END_TEST
+
 Suite *suite_http(void) {
     Suite *suite = suite_create("http");
     TCase *tcase = tcase_create("http");
@@ -286,6 +369,8 @@ Suite *suite_http(void) {
     tcase_add_test(tcase, a_delete_on_a_reused_connection_that_ends_without_an_answer_is_not_sent_again);
     tcase_add_test(tcase, what_is_not_acknowledged_is_thrown_away_after_the_time_that_is_set);
     tcase_add_test(tcase, half_a_minute_is_the_time_if_none_is_set);
+    tcase_add_test(tcase, a_connection_that_is_in_use_all_the_time_is_given_up_after_five_minutes);
+    tcase_add_test(tcase, a_new_connection_shows_and_asks_for_certificates_of_its_own);
     suite_add_tcase(suite, tcase);
     return suite;
 }
