@@ -98,6 +98,8 @@ static const char version_2[] =
  *
  * And SQLite writes each index anew that has a column which is set, though it stays what it was. So no index has one
  * that is set when a deletion begins, and only those of open and of deleted rows have one that is set when it ends.
+ *
+ * Whoever has a SQL prompt may have taken the view or an index away: that must not cost the register.
  */
 #define REPLACE(what, old, new) "replace(" what ", 'CHECK (" old ")', 'CHECK (" new ")')"
 static const char version_3[] =
@@ -113,11 +115,11 @@ static const char version_3[] =
                 "delete_cause = ''ttl'' OR delete_cause = ''external'' OR delete_cause = "
                 "''unknown''") " WHERE type = 'table' AND name = 'runs';"
                                "PRAGMA writable_schema = RESET;"
-                               "DROP VIEW runs_view;"
-                               "DROP INDEX runs_newest;"
-                               "DROP INDEX runs_job;"
-                               "DROP INDEX runs_cronjob;"
-                               "DROP INDEX runs_open;"
+                               "DROP VIEW IF EXISTS runs_view;"
+                               "DROP INDEX IF EXISTS runs_newest;"
+                               "DROP INDEX IF EXISTS runs_job;"
+                               "DROP INDEX IF EXISTS runs_cronjob;"
+                               "DROP INDEX IF EXISTS runs_open;"
                                "CREATE INDEX runs_newest ON runs (" SCHEMA_ENDED ");"
                                "CREATE INDEX runs_job ON runs (namespace, job_name, " SCHEMA_ENDED ");"
                                "CREATE INDEX runs_cronjob ON runs (namespace, cronjob, " SCHEMA_ENDED

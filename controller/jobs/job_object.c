@@ -7,7 +7,8 @@
 #include "base/clock.h"
 #include "base/timestamp.h"
 
-const char *json_text_member(const json_t *object, const char *key, bool *ok) {
+/* NULL when absent; *ok is cleared when it is there and not plain text. */
+static const char *json_text_member(const json_t *object, const char *key, bool *ok) {
     const json_t *value = json_object_get(object, key);
     if (!value || json_is_null(value))
         return NULL;

@@ -28,10 +28,6 @@ bool reconcile_may_request(const struct reconcile *r) {
     return !r->stopped && r->in_flight < (r->troubled ? 1 : r->settings.max_in_flight);
 }
 
-bool reconcile_has_slot(const struct reconcile *r) {
-    return r->recording && reconcile_leads(r) && reconcile_may_request(r);
-}
-
 /* Where there are more than may be in flight, they begin in groups: what begins together is one commit, and one by one
  * each would be its own. */
 static bool group_is_full(struct reconcile *r) {
@@ -42,8 +38,12 @@ static bool group_is_full(struct reconcile *r) {
     return r->crowded;
 }
 
+bool reconcile_has_slot(struct reconcile *r) {
+    return !group_is_full(r) && r->recording && reconcile_leads(r) && reconcile_may_request(r);
+}
+
 bool reconcile_may_start(struct reconcile *r, int64_t mono_ms) {
-    if (group_is_full(r) || !reconcile_has_slot(r) || mono_ms < r->paused_until_ms)
+    if (!reconcile_has_slot(r) || mono_ms < r->paused_until_ms)
         return false;
     if (!reconcile_has_rate(r))
         return true;

@@ -104,8 +104,6 @@ int job_object_read(const json_t *json, const char *template, size_t template_le
 /* What job_object_read allocated; the struct itself is the caller's. */
 void job_object_finish(struct job_object *object);
 
-/* Shared with what else is read from JSON: a string member, NULL when absent; *ok is cleared when it has another type
- * or a NUL inside. */
-const char *json_text_member(const json_t *object, const char *key, bool *ok);
-/* An RFC 3339 member: TIME_NONE when absent or null; *ok is cleared when it is there and not a time. */
+/* Shared with what else is read from JSON: an RFC 3339 member. TIME_NONE when absent or null; *ok is cleared when it is
+ * there and not a time. */
 int64_t json_time_member(const json_t *object, const char *key, bool *ok);

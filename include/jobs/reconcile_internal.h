@@ -109,7 +109,7 @@ void reconcile_confirmed_gone(struct reconcile *r, struct store_entry *entry);
 bool reconcile_has_rate(const struct reconcile *r);
 /* Whether a request may be sent now; a deletion, if there were a token for it; a deletion. */
 bool reconcile_may_request(const struct reconcile *r);
-bool reconcile_has_slot(const struct reconcile *r);
+bool reconcile_has_slot(struct reconcile *r);
 bool reconcile_may_start(struct reconcile *r, int64_t mono_ms);
 /* Record and intent first; the DELETE follows when they are durable. Takes the run, which may be NULL. */
 void reconcile_start_deletion(

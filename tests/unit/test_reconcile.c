@@ -404,6 +404,24 @@ START_TEST(it_sleeps_for_one_token_when_the_bucket_is_empty) {
 }
 END_TEST
 
+START_TEST(it_sleeps_until_half_of_a_full_group_is_answered) {
+    create(&(struct reconcile_settings){.max_in_flight = 4}, false);
+    reconcile_set_fresh(t.r, 0, true);
+    for (const char *uid = "1\0002\0003\0004"; *uid; uid += 2)
+        bring_to_delete(uid);
+    bring("5", "1", "Complete");
+    expect_request(HISTORY_RECORD, "5");
+    answer_delete("1", 200);
+    expect_request(HISTORY_DELETED, "1");
+    ck_assert_int_eq(reconcile_run(t.r), RECONCILE_SLEEP_MAX_MS);
+    ck_assert_ptr_null(t.requests);
+    answer_delete("2", 200);
+    expect_request(HISTORY_DELETED, "2");
+    ck_assert_int_eq(reconcile_run(t.r), RECONCILE_SLEEP_MAX_MS);
+    expect_request(HISTORY_INTENT, "5");
+}
+END_TEST
+
 START_TEST(a_long_sleep_fills_the_bucket_to_one_second_and_no_more) {
     create(&(struct reconcile_settings){.delete_qps = 2, .max_in_flight = 100}, false);
     reconcile_set_fresh(t.r, 0, true);
@@ -751,6 +769,7 @@ Suite *suite_reconcile(void) {
     tcase_add_test(cases, it_sleeps_until_something_is_due_and_looks_at_the_clocks_every_minute);
     tcase_add_test(cases, it_sleeps_as_long_as_deletions_pause);
     tcase_add_test(cases, it_sleeps_for_one_token_when_the_bucket_is_empty);
+    tcase_add_test(cases, it_sleeps_until_half_of_a_full_group_is_answered);
     tcase_add_test(cases, a_long_sleep_fills_the_bucket_to_one_second_and_no_more);
     tcase_add_test(cases, one_pass_gives_a_job_up_and_a_change_gives_it_another_chance);
     tcase_add_test(cases, one_pass_forgets_a_job_it_gave_up_when_another_hand_deletes_it);
