@@ -59,7 +59,8 @@ START_TEST(after_a_kill_the_other_acts_when_the_lease_has_run_out) {
     struct job job = put_job(.name = "one", .ended_s = 60);
     wait_until(has_logged(standby, "holds the lease, and acts"));
     int64_t took_ms = mono_ms() - began_ms;
-    expect(took_ms > 1500 && took_ms < 6000, "it took %d ms", (int)took_ms);
+    /* 3 s from when it saw the last renewal, and a look each second: 5.4 s at most, the rest is for busy machines. */
+    expect(took_ms > 1500 && took_ms < 10000, "it took %d ms", (int)took_ms);
     expect_recorded_and_deleted(&job, 0);
     controller_stop(standby);
 }
