@@ -671,8 +671,11 @@ int http_status(const struct http_transfer *transfer) {
 
 static void complete(struct http_transfer *t, CURLcode code) {
     long status = 0, request_bytes = 0;
-    curl_easy_getinfo(t->easy, CURLINFO_RESPONSE_CODE, &status);
-    curl_easy_getinfo(t->easy, CURLINFO_REQUEST_SIZE, &request_bytes);
+    /* Before that, they are a proxy's, or of the request that the handle was used for before. */
+    if (t->begun) {
+        curl_easy_getinfo(t->easy, CURLINFO_RESPONSE_CODE, &status);
+        curl_easy_getinfo(t->easy, CURLINFO_REQUEST_SIZE, &request_bytes);
+    }
     t->result.status = (int)status;
     t->result.sent = !t->result.withheld && (t->repeated || status != 0 || request_bytes > 0);
     if (code != CURLE_OK) {

@@ -39,6 +39,8 @@ static atomic_int answers; /* how many to answer; then connections are closed in
 static SSL_CTX *_Atomic tls; /* NULL: plain */
 static atomic_int sessions;  /* TLS handshakes that took up a session of before */
 
+static _Atomic(const char *) refusal; /* what each head is answered with; NULL: nothing before its body is here */
+
 static char seen[4096]; /* the request that came last */
 
 static ssize_t receive(int fd, SSL *ssl, char *data, size_t room) {
@@ -60,6 +62,10 @@ static void serve(int fd, SSL *ssl) {
         if (end && !headed) {
             headed = true;
             heads++;
+        }
+        if (end && refusal) {
+            ck_assert(reply(fd, ssl, refusal, strlen(refusal)) > 0);
+            return;
         }
         if (!end || strlen(end + 4) < sizeof body - 1) {
             halves++;
@@ -100,6 +106,7 @@ static void *server_main(void *arg) {
 }
 
 static const char *header; /* of the requests that follow */
+static bool by_proxy;      /* the server is one, and theirs is behind it */
 static struct loop *loop;
 static struct http *http;
 
@@ -172,8 +179,12 @@ static void send_body(struct sent *sent, const char *text) {
     char url[64];
     struct error err = {0};
     const char *const headers[] = {"Expect:", header, NULL};
-    static const struct http_target target = {.insecure = true};
+    char proxy[64];
+    snprintf(proxy, sizeof proxy, "http://127.0.0.1:%d", port);
     snprintf(url, sizeof url, "%s://127.0.0.1:%d/", tls ? "https" : "http", port);
+    if (by_proxy)
+        snprintf(url, sizeof url, "https://kubernetes.invalid/"); /* not an address that needs no proxy */
+    const struct http_target target = {.insecure = true, .proxy_url = by_proxy ? proxy : NULL};
     const struct http_request request = {.method = "DELETE",
             .url = url,
             .headers = headers,
@@ -252,6 +263,21 @@ START_TEST(what_found_nobody_is_told_as_not_sent_whatever_was_before) {
     ck_assert(!second.result.sent && !second.result.withheld);
     ck_assert_ptr_nonnull(second.result.failure);
     start_server();
+}
+END_TEST
+
+START_TEST(what_a_proxy_does_not_pass_on_is_told_as_not_sent) {
+    struct sent sent = {.yes = 1};
+    by_proxy = true;
+    refusal = "HTTP/1.1 503 Service Unavailable\r\nContent-Length: 0\r\n\r\n";
+    send_delete(&sent);
+    by_proxy = false;
+    refusal = NULL;
+    ck_assert_int_eq(heads, 1);
+    ck_assert_int_eq(sent.asked, 0);
+    ck_assert_int_eq(sent.result.status, 0);
+    ck_assert(!sent.result.sent && !sent.result.withheld);
+    ck_assert_ptr_nonnull(sent.result.failure);
 }
 END_TEST
 
@@ -365,6 +391,7 @@ Suite *suite_http(void) {
     tcase_add_test(tcase, what_is_withheld_when_its_connection_is_ready_never_reaches_the_server);
     tcase_add_test(tcase, what_was_answered_before_does_not_show_in_what_is_withheld_after_it);
     tcase_add_test(tcase, what_found_nobody_is_told_as_not_sent_whatever_was_before);
+    tcase_add_test(tcase, what_a_proxy_does_not_pass_on_is_told_as_not_sent);
     tcase_add_test(tcase, another_login_and_another_body_are_what_is_sent_next);
     tcase_add_test(tcase, a_delete_on_a_reused_connection_that_ends_without_an_answer_is_not_sent_again);
     tcase_add_test(tcase, what_is_not_acknowledged_is_thrown_away_after_the_time_that_is_set);
