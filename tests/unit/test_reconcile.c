@@ -404,21 +404,46 @@ START_TEST(it_sleeps_for_one_token_when_the_bucket_is_empty) {
 }
 END_TEST
 
-START_TEST(it_sleeps_until_half_of_a_full_group_is_answered) {
+/* Four under way, which are all that may be, and one more that is due. */
+static void fill_group(void) {
     create(&(struct reconcile_settings){.max_in_flight = 4}, false);
     reconcile_set_fresh(t.r, 0, true);
     for (const char *uid = "1\0002\0003\0004"; *uid; uid += 2)
         bring_to_delete(uid);
     bring("5", "1", "Complete");
     expect_request(HISTORY_RECORD, "5");
-    answer_delete("1", 200);
-    expect_request(HISTORY_DELETED, "1");
+}
+
+/* One of them is gone, and the reconciler has nothing to do until the next answer. */
+static void drain_group(const char *uid) {
+    answer_delete(uid, 200);
+    expect_request(HISTORY_DELETED, uid);
     ck_assert_int_eq(reconcile_run(t.r), RECONCILE_SLEEP_MAX_MS);
+}
+
+START_TEST(it_sleeps_until_half_of_a_full_group_is_answered) {
+    fill_group();
+    drain_group("1");
     ck_assert_ptr_null(t.requests);
-    answer_delete("2", 200);
-    expect_request(HISTORY_DELETED, "2");
-    ck_assert_int_eq(reconcile_run(t.r), RECONCILE_SLEEP_MAX_MS);
+    drain_group("2");
     expect_request(HISTORY_INTENT, "5");
+}
+END_TEST
+
+START_TEST(a_group_goes_by_the_limit_that_was_set_last) {
+    fill_group();
+    reconcile_set_limits(t.r, 0, 1);
+    drain_group("1");
+    drain_group("2");
+    drain_group("3");
+    ck_assert_ptr_null(t.requests);
+    drain_group("4");
+    expect_request(HISTORY_INTENT, "5");
+    bring("6", "1", "Complete");
+    expect_request(HISTORY_RECORD, "6");
+    reconcile_set_limits(t.r, 0, 2);
+    (void)reconcile_run(t.r);
+    expect_request(HISTORY_INTENT, "6");
 }
 END_TEST
 
@@ -770,6 +795,7 @@ Suite *suite_reconcile(void) {
     tcase_add_test(cases, it_sleeps_as_long_as_deletions_pause);
     tcase_add_test(cases, it_sleeps_for_one_token_when_the_bucket_is_empty);
     tcase_add_test(cases, it_sleeps_until_half_of_a_full_group_is_answered);
+    tcase_add_test(cases, a_group_goes_by_the_limit_that_was_set_last);
     tcase_add_test(cases, a_long_sleep_fills_the_bucket_to_one_second_and_no_more);
     tcase_add_test(cases, one_pass_gives_a_job_up_and_a_change_gives_it_another_chance);
     tcase_add_test(cases, one_pass_forgets_a_job_it_gave_up_when_another_hand_deletes_it);
