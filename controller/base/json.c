@@ -62,7 +62,7 @@ static json_t *load(const char *text, size_t len, size_t flags, json_error_t *wh
     }
     free(reserve.block);
     reserve.block = NULL;
-    reserve.size = 0;
+    reserve.size = reserve.used = 0;
     return json;
 }
 

@@ -408,8 +408,9 @@ END_TEST
 static void fill_group(void) {
     create(&(struct reconcile_settings){.max_in_flight = 4}, false);
     reconcile_set_fresh(t.r, 0, true);
-    for (const char *uid = "1\0002\0003\0004"; *uid; uid += 2)
-        bring_to_delete(uid);
+    static const char *const uids[] = {"1", "2", "3", "4"};
+    for (size_t i = 0; i < sizeof uids / sizeof uids[0]; i++)
+        bring_to_delete(uids[i]);
     bring("5", "1", "Complete");
     expect_request(HISTORY_RECORD, "5");
 }
