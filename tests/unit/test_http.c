@@ -132,7 +132,11 @@ static void setup(void) {
     ck_assert_ptr_nonnull(http = http_create(loop, &err));
 }
 
+/* What libcurl takes for the time, which tests may move on. */
+static atomic_int ahead_s;
+
 static void teardown(void) {
+    ahead_s = 0;
     http_destroy(http);
     loop_destroy(loop);
     shutdown(listener, SHUT_RDWR);
@@ -140,9 +144,7 @@ static void teardown(void) {
     close(listener);
 }
 
-/* What libcurl takes for the time, which tests may move on. */
-static atomic_int ahead_s;
-
+/* All libraries ask this one. */
 int clock_gettime(clockid_t id, struct timespec *now) {
     int result = (int)syscall(SYS_clock_gettime, id, now);
     if (result == 0 && (id == CLOCK_MONOTONIC || id == CLOCK_MONOTONIC_RAW))
