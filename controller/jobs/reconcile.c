@@ -113,11 +113,6 @@ static void note_first_seen(struct store_entry *entry) {
     reconcile_note_sent(entry);
 }
 
-static bool has_version(const struct store_entry *entry, const char *version) {
-    struct store_view view;
-    return same_text(store_job(entry, &view)->resource_version, version);
-}
-
 /* In place of what was there. NULL when out of memory, and then that stays. */
 static struct store_entry *put_entry(struct reconcile *r, struct store_entry *entry, const struct job *job) {
     if (entry)
@@ -128,7 +123,7 @@ static struct store_entry *put_entry(struct reconcile *r, struct store_entry *en
 /* -1: there was no memory for it. */
 static int take_job(struct reconcile *r, uint16_t source, const struct job *job, const struct job_object *object) {
     struct store_entry *entry = store_find(&r->store, job->uid);
-    bool same = entry && !entry->ghost && has_version(entry, job->resource_version);
+    bool same = entry && !entry->ghost && reconcile_has_version(entry, job->resource_version);
     if (!same) {
         bool is_new = !entry || entry->unlisted;
         if (!(entry = put_entry(r, entry, job))) {

@@ -155,11 +155,6 @@ bool reconcile_may_send(const struct reconcile *r, const char *uid) {
            reconcile_leads(r) && r->fresh[entry->source] && is_to_go(r, entry);
 }
 
-static bool has_version(const struct store_entry *entry, const char *version) {
-    struct store_view view;
-    return same_text(version, store_job(entry, &view)->resource_version);
-}
-
 void reconcile_on_durable(struct reconcile *r, const struct history_request *request) {
     struct store_entry *entry = store_find(&r->store, request->uid);
     reconcile_tell_durable(r, request);
@@ -168,7 +163,7 @@ void reconcile_on_durable(struct reconcile *r, const struct history_request *req
         reconcile_log_recorded(request);
     }
     /* Else it was forgotten meanwhile that it is (reconcile_register_is_new). */
-    if (request->run && entry && has_version(entry, request->run->resource_version))
+    if (request->run && entry && reconcile_has_version(entry, request->run->resource_version))
         entry->recorded = true;
     if (request->op != HISTORY_INTENT || !entry || entry->phase != PHASE_INTENT)
         return;

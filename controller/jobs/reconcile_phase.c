@@ -77,6 +77,11 @@ static uint64_t mark_of(const struct run_policy *policy) {
     return mark ? mark : 1;
 }
 
+bool reconcile_has_version(const struct store_entry *entry, const char *version) {
+    struct store_view view;
+    return same_text(store_job(entry, &view)->resource_version, version);
+}
+
 bool reconcile_submit(struct reconcile *r, enum history_op op, const struct store_entry *entry, struct run *run,
         const struct run_policy *policy, enum run_cause cause) {
     struct store_view view;

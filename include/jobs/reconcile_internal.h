@@ -65,6 +65,8 @@ struct decision reconcile_decide(const struct reconcile *r, const struct job *jo
 void reconcile_tell(const struct reconcile *r, struct news *news);
 /* It counts when it is on record, and as often. */
 void reconcile_tell_durable(const struct reconcile *r, const struct history_request *request);
+/* Whether this is the resourceVersion that is in the store. NULL: never. */
+bool reconcile_has_version(const struct store_entry *entry, const char *version);
 /* FNV-1a; never 0. */
 uint64_t reconcile_mark_of_text(const char *text);
 /* Hands a request over; takes the run. False when memory ran out, and nothing was submitted. */
